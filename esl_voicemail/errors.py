@@ -1,0 +1,45 @@
+"""The exceptions that cross rooms; a failure that stays inside a room has no place here."""
+
+
+class VoicemailError(Exception):
+    """Anything this project raises on purpose; its text is one line for a person."""
+
+
+class ConfigError(VoicemailError):
+    """The configuration cannot be used: one line a problem, each with file:line and section.key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StorageBusyError(VoicemailError):
+    """Another server holds the same storage directory."""
+
+
+class CannotBindError(VoicemailError):
+    """A listening address is taken or not ours."""
+
+
+class CannotReachError(VoicemailError):
+    """A service that should answer does not."""
+
+
+class FrameError(VoicemailError):
+    """Bytes from the switch are no frame of the event socket."""
+
+
+class ControlLostError(VoicemailError):
+    """The event socket of a call ended, broke or fell silent."""
+
+
+class RecordingError(VoicemailError):
+    """A recording is missing or unreadable."""
+
+
+class JournalError(VoicemailError):
+    """The journal did not take or give what it was asked to."""
+
+
+class ComposeError(VoicemailError):
+    """A mail cannot be built from what is kept: a person has to look."""

@@ -1,0 +1,220 @@
+"""The values that travel between rooms; no behaviour beyond checks and cleaning.
+
+Text that a caller or a switch chose enters only through `one_line`, so nothing further down has to
+ask again whether it holds a line break.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+MAILBOX_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+# Categories that break a line, hide text or turn its direction: controls, surrogates, private use,
+# unassigned code points, line and paragraph separators.
+_UNPRINTABLE = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
+_DIRECTION = set(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0xFEFF)))
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return text as one printable line of at most `limit` characters, spaces folded, NFC."""
+    text = unicodedata.normalize("NFC", text[: limit * 8])
+    clean = (" " if unicodedata.category(c) in _UNPRINTABLE else c for c in text if c not in _DIRECTION)
+    line = " ".join("".join(clean).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+class Reason(StrEnum):
+    """Why the call came to voicemail; the values are those a dialplan sets in `voicemail_reason`."""
+
+    NO_ANSWER = "no-answer"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+    QUEUE_TIMEOUT = "queue-timeout"
+    AFTER_HOURS = "after-hours"
+    DIRECT = "direct"
+
+
+class EndedBy(StrEnum):
+    """What ended a recording."""
+
+    KEY = "key"
+    HANG_UP = "hang-up"
+    SILENCE = "silence"
+    LIMIT = "limit"
+    CUT = "cut"  # the switch, its disk or the connection to it failed
+
+
+class VoicemailState(StrEnum):
+    """Where a call's row stands; only `open` may still change."""
+
+    OPEN = "open"
+    KEPT = "kept"
+    DISCARDED = "discarded"
+    LOST = "lost"
+
+
+class DeliveryState(StrEnum):
+    """Where the mail to one recipient stands; the last four are final until a person says otherwise."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    HELD = "held"
+
+
+class CallResult(StrEnum):
+    """How a call ended, as counted in `voicemail_calls_total` and said on its canonical log line."""
+
+    RECORDED = "recorded"
+    SALVAGED = "salvaged"  # control was lost: the file waits for recovery
+    TOO_SHORT = "too_short"
+    NO_AUDIO = "no_audio"
+    HANGUP_BEFORE_ANSWER = "hangup_before_answer"
+    HANGUP_IN_GREETING = "hangup_in_greeting"
+    RECORD_FAILED = "record_failed"
+    SWITCH_STALLED = "switch_stalled"
+    CONTROL_LOST = "control_lost"
+    UNKNOWN_MAILBOX = "unknown_mailbox"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who called; number and name are one line each, empty when withheld or unknown."""
+
+    number: str
+    name: str
+    withheld: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it arrived; `call_id` is FreeSWITCH's channel UUID, unchanged."""
+
+    call_id: str
+    mailbox: str
+    reason: Reason
+    caller: Caller
+    dialled: str
+    arrived_at: datetime
+    language: str
+    queue: str = ""
+    queue_wait_seconds: int | None = None
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        if not CALL_ID.fullmatch(self.call_id):
+            raise ValueError(f"not a channel UUID: {self.call_id[:80]!r}")
+        if self.arrived_at.tzinfo is None:
+            raise ValueError("arrived_at must carry its zone")
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What the switch says of a recording that ended; the file is not looked at yet."""
+
+    path: Path
+    duration_ms: int
+    ended_by: EndedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """An audio file that is readable and on disk for good."""
+
+    path: Path
+    duration_ms: int
+    size: int
+    sha256: str
+    repaired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Voicemail:
+    """A kept message."""
+
+    message_id: str
+    call: Call
+    recording: Recording
+    ended_by: EndedBy
+    kept_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One leased try to bring one voicemail to one recipient; `number` counts from 1."""
+
+    delivery_id: int
+    voicemail: Voicemail
+    recipient: str
+    number: int
+    queued_at: datetime
+    lease: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much waits for delivery, by state; `oldest` is when the oldest of it was queued."""
+
+    counts: dict[str, int]
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """SMTP sender and recipient, as bare ASCII addresses (RFC 5321)."""
+
+    sender: str
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The server took responsibility (RFC 5321 section 4.2.5)."""
+
+    code: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not now: try again later. `ours` means our set-up is at fault, not the message."""
+
+    code: int | None
+    reply: str
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounced:
+    """The server refused this recipient or message for good."""
+
+    code: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Tried for as long as configured; the last refusal stands in `reply`."""
+
+    code: int | None
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Cannot be composed or keeps crashing: waits for a person."""
+
+    reply: str
+    code: int | None = None
+
+
+Verdict = Delivered | Deferred | Bounced | Expired | Held
