@@ -1,0 +1,157 @@
+"""The schema of `voicemail.yaml`: what each key may hold, and its default."""
+
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, model_validator
+
+from esl_voicemail.config.values import (
+    Address,
+    AddressText,
+    Country,
+    Hours,
+    Line,
+    MailAddress,
+    MailAddressText,
+    MailboxKey,
+    NetworkText,
+    Number,
+    PathText,
+    Region,
+    Timezone,
+)
+from esl_voicemail.model import Reason
+
+Language = Literal["pl", "en"]
+Attachment = Literal["wav", "mp3", "opus"]
+GreetingKey = Literal["default", "no-answer", "busy", "unavailable", "queue-timeout", "after-hours", "direct"]
+Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
+
+if {reason.value for reason in Reason} | {"default"} != set(GreetingKey.__args__):  # type: ignore[attr-defined]
+    raise AssertionError("a greeting may be given for every reason, and for no others")
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused, nothing can be changed afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class SwitchSection(Section):
+    """Who may connect to the event socket, and how much at once."""
+
+    allowed: tuple[NetworkText, ...] = Field(("127.0.0.0/8", "::1/128"), validate_default=True)
+    max_calls: Annotated[StrictInt, Field(ge=1, le=100_000)] = 2000
+    drain_seconds: Annotated[StrictInt, Field(ge=0, le=3600)] = 60
+
+
+class StorageSection(Section):
+    """Where everything that must survive lives."""
+
+    directory: PathText = "./var"
+    recordings: PathText | None = None
+    retention_days: Annotated[StrictInt, Field(ge=1, le=36500)] = 30
+    min_free_mb: Annotated[StrictInt, Field(ge=0)] = 100
+
+
+class SmtpSection(Section):
+    """The mail server that takes our mails."""
+
+    host: Line
+    port: Annotated[StrictInt, Field(ge=1, le=65535)] | None = None
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: Line | None = None
+    password_file: PathText | None = None
+    ca_file: PathText | None = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> "SmtpSection":
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together: give both or neither")
+        return self
+
+
+class MailSection(Section):
+    """How mails leave: by SMTP, or into a Maildir where no server is named."""
+
+    sender: MailAddressText = Field(MailAddress("Voicemail", "voicemail@localhost"), alias="from")
+    smtp: SmtpSection | None = None
+    maildir: PathText | None = None
+    max_connections: Annotated[StrictInt, Field(ge=1, le=100)] = 4
+    retry_days: Annotated[StrictInt, Field(ge=1, le=30)] = 5
+
+    @model_validator(mode="after")
+    def _one_way_out(self) -> "MailSection":
+        if self.smtp and self.maildir:
+            raise ValueError("smtp and maildir exclude each other: keep one")
+        return self
+
+
+class HttpSection(Section):
+    """Where /metrics, /healthz and /readyz are served."""
+
+    listen: AddressText = Address("127.0.0.1", 9184)
+
+
+class LogSection(Section):
+    """How log lines look."""
+
+    format: Literal["logfmt", "json"] = "logfmt"
+    mask_numbers: StrictBool = True
+
+
+class Inherited(Section):
+    """What a mailbox may set for itself and `defaults` sets for all."""
+
+    language: Language | None = None
+    timezone: Timezone | None = None
+    region: Region | None = None
+    attachment: Attachment | None = None
+    max_seconds: Seconds | None = None
+    min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] | None = None
+    silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] | None = None
+
+
+class DefaultsSection(Inherited):
+    """The values that a mailbox does not set itself."""
+
+    language: Language = "pl"
+    timezone: Timezone = ZoneInfo("Europe/Warsaw")
+    region: Region = "PL"
+    attachment: Attachment = "wav"
+    max_seconds: Seconds = 300
+    min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] = 1
+    silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] = 7
+
+
+def _some(value: Any) -> Any:
+    if isinstance(value, list) and not value:
+        raise ValueError("names nobody: give at least one mail address")
+    return value
+
+
+class MailboxSection(Inherited):
+    """One department: its people, its greeting, its hours."""
+
+    name: Line | None = None
+    numbers: tuple[Number, ...] = ()
+    recipients: Annotated[tuple[MailAddressText, ...], BeforeValidator(_some)]
+    reply_to: MailAddressText | None = None
+    greetings: dict[GreetingKey, PathText] = Field(default_factory=dict)
+    hours: Hours | None = None
+    holidays: Country | None = None
+
+
+class ConfigSection(Section):
+    """The whole file."""
+
+    listen: AddressText = Address("127.0.0.1", 8084)
+    switch: SwitchSection = SwitchSection()
+    storage: StorageSection = StorageSection()
+    mail: MailSection = MailSection()
+    http: HttpSection = HttpSection()
+    log: LogSection = LogSection()
+    defaults: DefaultsSection = DefaultsSection()
+    mailboxes: dict[MailboxKey, MailboxSection] | None = None
+    mailboxes_dir: PathText | None = None
+    greetings_dir: PathText | None = None

@@ -1,0 +1,165 @@
+"""Scalars of the configuration: from text to a checked value. A ValueError says what to write instead."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+from pydantic import AfterValidator, BeforeValidator, StrictStr
+
+from esl_voicemail.hours import parse_week, public_holidays
+from esl_voicemail.model import MAILBOX_NAME, one_line
+
+# A mail server of one's own serves names such as .local and localhost; whether they exist is its to say.
+SPECIAL_USE_DOMAIN_NAMES.clear()
+
+Network = IPv4Network | IPv6Network
+
+_NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]+)>")
+# `record` splits its argument on spaces and reads quotes, backslashes, $ and a leading {; see the
+# application's description in FreeSWITCH's mod_dptools.
+_UNSAFE_IN_PATH = re.compile(r"['\"\\${}\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Host and port to listen on or to reach."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class MailAddress:
+    """A mail address with an optional display name; `address` is ASCII (IDNA)."""
+
+    name: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.address}>" if self.name else self.address
+
+    @property
+    def domain(self) -> str:
+        """The part after the @."""
+        return self.address.rpartition("@")[2]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    shown = str(value).lower() if isinstance(value, bool) else value
+    raise ValueError(f'must be text; write it in quotes, as in "{shown}"')
+
+
+def _address(value: Any) -> Address:
+    text = _text(value)
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: put an IPv6 address in brackets, as in [::1]:8084")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{text!r} is no address: write host:port, as in 127.0.0.1:8084")
+    return Address(host, int(port))
+
+
+def mail_address(value: Any) -> MailAddress:
+    """Read `name <local@domain>` or `local@domain`; the domain may be international (RFC 5890)."""
+    text = _text(value).strip()
+    named = _NAMED.fullmatch(text)
+    name = one_line(named["name"].strip().strip('"'), 100) if named else ""
+    bare = named["address"].strip() if named else text
+    try:
+        valid = validate_email(
+            bare, check_deliverability=False, allow_smtputf8=False, globally_deliverable=False
+        )
+    except EmailNotValidError as error:
+        raise ValueError(f"{text!r} is no mail address: {error}") from error
+    return MailAddress(name, str(valid.ascii_email))
+
+
+def _network(value: Any) -> Network:
+    text = _text(value)
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no network: write it as 10.0.0.0/8, or as ::1/128 in quotes") from None
+
+
+def _timezone(value: Any) -> ZoneInfo:
+    text = _text(value)
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{text!r} is no time zone: write a name such as Europe/Warsaw") from None
+
+
+def _region(value: Any) -> str:
+    text = _text(value).upper()
+    if text not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f"{text!r} is no region of telephone numbers: write two letters such as PL")
+    return text
+
+
+def _country(value: Any) -> str:
+    text = _text(value).upper()
+    try:
+        public_holidays(text, 2026)
+    except NotImplementedError:
+        raise ValueError(
+            f"{text!r}: no public holidays are known for it; write a country such as PL"
+        ) from None
+    return text
+
+
+def _hours(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError('must be a section such as {mon-fri: "08:00-16:00"}')  # noqa: TRY004
+    hours = {str(days): _text(spans) for days, spans in value.items()}
+    parse_week(hours)
+    return hours
+
+
+def _number(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"\+?[0-9A-Za-z_.*#-]{1,40}", text):
+        raise ValueError(f"{text!r} is no dialled number")
+    return text
+
+
+def _path(value: Any) -> str:
+    text = _text(value)
+    if not text or _UNSAFE_IN_PATH.search(text):
+        raise ValueError(
+            "must be a path without quotes, $, {, }, \\ or control characters: the switch reads those"
+        )
+    return text
+
+
+def mailbox_name(value: str) -> str:
+    """Check a mailbox's key: lower-case letters, digits, _ and -, at most 32."""
+    if not MAILBOX_NAME.fullmatch(value):
+        raise ValueError(
+            "a mailbox's key holds a-z, 0-9, _ and - only, at most 32, and starts with a letter or digit"
+        )
+    return value
+
+
+AddressText = Annotated[Address, BeforeValidator(_address)]
+MailAddressText = Annotated[MailAddress, BeforeValidator(mail_address)]
+NetworkText = Annotated[Network, BeforeValidator(_network)]
+Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone)]
+Region = Annotated[str, BeforeValidator(_region)]
+Country = Annotated[str, BeforeValidator(_country)]
+Hours = Annotated[dict[str, str], BeforeValidator(_hours)]
+Number = Annotated[str, BeforeValidator(_number)]
+PathText = Annotated[str, BeforeValidator(_path)]
+Line = Annotated[StrictStr, AfterValidator(lambda text: one_line(text, 100))]
+MailboxKey = Annotated[str, AfterValidator(mailbox_name)]
