@@ -1,0 +1,93 @@
+"""WAV files as FreeSWITCH leaves them: read, measured, and their header mended.
+
+FreeSWITCH writes a header that says 0 bytes and corrects it when it closes the file; a switch that died
+leaves the audio behind the lie. Chunks may stand before the audio (record_title and the like), so its
+place is looked up, not assumed.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from esl_voicemail.errors import RecordingError
+
+_PCM, _EXTENSIBLE = 1, 0xFFFE
+_CHUNKS_AT_MOST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Wav:
+    """The shape of a WAV file; sizes in bytes, `data_bytes` as found on disk, not as its header says."""
+
+    rate: int
+    channels: int
+    sample_bytes: int
+    data_offset: int
+    data_bytes: int
+    header_right: bool
+
+    @property
+    def duration_ms(self) -> int:
+        """Length of the audio in milliseconds."""
+        return self.data_bytes * 1000 // (self.rate * self.channels * self.sample_bytes)
+
+
+def inspect(path: Path) -> Wav:
+    """Read a WAV file's shape; RecordingError when it is missing or no PCM WAV."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return _inspect(file.read(4096), size)
+    except OSError as error:
+        raise RecordingError(f"{path.name}: {error.strerror}") from error
+    except (struct.error, ValueError) as error:
+        raise RecordingError(f"{path.name}: {error}") from error
+
+
+def _inspect(head: bytes, size: int) -> Wav:
+    if size < 44 or head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        raise ValueError(f"no WAV file ({size} bytes)")
+    riff_bytes = struct.unpack_from("<I", head, 4)[0]
+    form: tuple[int, int, int, int] | None = None
+    at = 12
+    for _ in range(_CHUNKS_AT_MOST):
+        name, length = struct.unpack_from("<4sI", head, at)
+        at += 8
+        if name == b"fmt ":
+            tag, channels, rate, _, frame, bits = struct.unpack_from("<HHIIHH", head, at)
+            if tag not in (_PCM, _EXTENSIBLE) or not rate or not channels or bits not in (8, 16, 24, 32):
+                raise ValueError(
+                    f"a WAV that is not PCM (format {tag}, {channels} channels, {rate} Hz, {bits} bits)"
+                )
+            if frame != channels * bits // 8:
+                raise ValueError(f"a WAV whose frames of {frame} bytes hold no {channels} x {bits} bits")
+            form = (rate, channels, bits // 8, frame)
+        elif name == b"data":
+            if form is None:
+                raise ValueError("a WAV whose audio stands before its format")
+            return _measured(form, at, length, riff_bytes, size)
+        at += length + length % 2
+    raise ValueError("a WAV without audio")
+
+
+def _measured(form: tuple[int, int, int, int], at: int, length: int, riff_bytes: int, size: int) -> Wav:
+    rate, channels, sample_bytes, frame = form
+    on_disk = max(0, size - at)
+    # A length within the file is right; chunks may follow the audio. 0 with audio behind it is a switch
+    # that never closed the file; more than there is, a file cut short.
+    right = 0 < length <= on_disk or length == on_disk == 0
+    data_bytes = length if right else on_disk
+    data_bytes -= data_bytes % frame
+    return Wav(rate, channels, sample_bytes, at, data_bytes, right and riff_bytes + 8 <= size)
+
+
+def mend(path: Path, wav: Wav) -> None:
+    """Write into the header what is on disk; the audio is not touched. Doing it twice changes nothing."""
+    end = wav.data_offset + wav.data_bytes
+    with path.open("r+b") as file:
+        file.truncate(end)
+        file.seek(4)
+        file.write(struct.pack("<I", end - 8))
+        file.seek(wav.data_offset - 4)
+        file.write(struct.pack("<I", wav.data_bytes))

@@ -1,0 +1,126 @@
+"""Who is calling whom, and why: the connect reply read into a `Call`. Pure.
+
+Everything here came over the network, much of it from the caller's telephone; it leaves as one bounded
+line or as a member of a fixed list.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from esl_voicemail.config import Mailbox
+from esl_voicemail.esl.frames import Headers
+from esl_voicemail.model import CALL_ID, Call, Caller, Reason, one_line
+
+_WITHHELD = {"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "0000000000"}
+
+# Causes that the switch leaves in `originate_disposition` or `DIALSTATUS` after a failed bridge.
+_CAUSES = {
+    Reason.NO_ANSWER: {
+        "NO_ANSWER",
+        "NOANSWER",
+        "ALLOTTED_TIMEOUT",
+        "PROGRESS_TIMEOUT",
+        "NO_PICKUP",
+        "RECOVERY_ON_TIMER_EXPIRE",
+    },
+    Reason.BUSY: {"USER_BUSY", "BUSY", "BUSY_EVERYWHERE", "CALL_REJECTED", "DONTCALL", "UNWANTED"},
+    Reason.UNAVAILABLE: {
+        "USER_NOT_REGISTERED",
+        "SUBSCRIBER_ABSENT",
+        "NO_USER_RESPONSE",
+        "UNALLOCATED_NUMBER",
+        "NO_ROUTE_DESTINATION",
+        "NORMAL_TEMPORARY_FAILURE",
+        "NETWORK_OUT_OF_ORDER",
+        "DESTINATION_OUT_OF_ORDER",
+        "INVALID_GATEWAY",
+        "GATEWAY_DOWN",
+        "INVALIDARGS",
+    },
+}
+_REASON_OF_CAUSE = {cause: reason for reason, causes in _CAUSES.items() for cause in causes}
+_REASONS = {reason.value: reason for reason in Reason}
+
+
+def call_id(headers: Headers) -> str:
+    """Return the channel's UUID; ValueError when it is none."""
+    found = headers.get("Unique-ID")
+    if not CALL_ID.fullmatch(found):
+        raise ValueError("the switch named no channel UUID")
+    return found
+
+
+def mailbox_of(headers: Headers, mailboxes: Mapping[str, Mailbox]) -> tuple[Mailbox | None, str]:
+    """Return the mailbox the call is for, and the name or number it was found (or not found) by."""
+    named = one_line(headers.variable("voicemail_mailbox"), 40)
+    if named:
+        return mailboxes.get(named), named
+    for number in _dialled(headers):
+        for mailbox in mailboxes.values():
+            if number in {_bare(one) for one in mailbox.numbers}:
+                return mailbox, number
+    return None, next(iter(_dialled(headers)), "")
+
+
+def read_call(headers: Headers, mailbox: Mailbox, now: datetime) -> Call:
+    """Read the call; `now` is our own clock's, as the switch's may be another machine's."""
+    language = headers.variable("voicemail_language").lower()
+    dialled = _dialled(headers)
+    known = [number for number in dialled if number in {_bare(one) for one in mailbox.numbers}]
+    wait = headers.number("variable_voicemail_queue_wait")
+    return Call(
+        call_id=call_id(headers),
+        mailbox=mailbox.key,
+        reason=_reason(headers) or mailbox.reason_by_clock(now),
+        caller=_caller(headers),
+        dialled=(known or dialled or [""])[0],
+        arrived_at=now,
+        language=language if language in {"pl", "en"} else mailbox.language,
+        queue=one_line(headers.variable("voicemail_queue") or headers.variable("cc_queue"), 60),
+        queue_wait_seconds=wait if wait is None or wait < 1_000_000 else None,
+        reference=one_line(headers.variable("voicemail_reference"), 60),
+    )
+
+
+def _caller(headers: Headers) -> Caller:
+    number = one_line(headers.get("Caller-Caller-ID-Number"), 40)
+    name = one_line(headers.get("Caller-Caller-ID-Name"), 80)
+    # With `Privacy: id` the number header holds the real number all the same: the flag decides.
+    hidden = headers.get("Caller-Privacy-Hide-Number") == "true"
+    withheld = hidden or number.lower() in _WITHHELD
+    if withheld:
+        number = ""
+    if headers.get("Caller-Privacy-Hide-Name") == "true" or name.lower() in _WITHHELD or name == number:
+        name = ""
+    return Caller(number=number, name=name, withheld=withheld)
+
+
+def _dialled(headers: Headers) -> list[str]:
+    """The dialled number, most original first: a transfer changes the destination, not the request URI."""
+    names = ("variable_sip_req_user", "variable_sip_to_user", "Caller-RDNIS", "Caller-Destination-Number")
+    numbers = [_bare(one_line(headers.get(name), 40)) for name in names]
+    return [number for number in dict.fromkeys(numbers) if number]
+
+
+def _bare(number: str) -> str:
+    return number.removeprefix("+")
+
+
+def _reason(headers: Headers) -> Reason | None:
+    said = headers.variable("voicemail_reason").strip()
+    if said:
+        reason = _REASONS.get(said.lower().replace("_", "-")) or _REASON_OF_CAUSE.get(said.upper())
+        if reason:
+            return reason
+    if headers.variable("cc_cause") == "cancel" and headers.variable("cc_cancel_reason") in {
+        "TIMEOUT",
+        "NO_AGENT_TIMEOUT",
+    }:
+        return Reason.QUEUE_TIMEOUT
+    if headers.variable("fifo_status") == "TIMEOUT":
+        return Reason.QUEUE_TIMEOUT
+    for name in ("originate_disposition", "DIALSTATUS"):
+        reason = _REASON_OF_CAUSE.get(headers.variable(name).upper())
+        if reason:
+            return reason
+    return None

@@ -1,0 +1,244 @@
+"""One call's event socket: greenswitch's OutboundSession, hardened. The only room that knows greenswitch.
+
+greenswitch reads in one greenlet and dispatches in another, unquotes before it splits, matches
+completions by a variable that the switch does not reset, waits without end and polls. Here the call's own
+greenlet reads, so there is no second waiter to wake; a completion is known by its Application-UUID; every
+read and write has a deadline; and any end of the stream is a `ControlLost`.
+
+Left to others: what to say (`dialogue`), the text of commands (`esl.commands`), cutting frames
+(`esl.frames`).
+"""
+
+import time
+from collections import deque
+from typing import Any
+
+from gevent import socket
+from greenswitch.esl import OutboundSession
+
+from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input
+from esl_voicemail.errors import ControlLostError, FrameError
+from esl_voicemail.esl.commands import SwitchCommand, execute, set_variable, subscribe, text_of
+from esl_voicemail.esl.frames import Frame, FrameReader, Headers
+from esl_voicemail.model import EndedBy
+
+CONNECT_SECONDS = 5.0
+LINGER_SECONDS = 30
+_SEND_SECONDS = 10.0
+_READ_BYTES = 65536
+# The limit given to `record` is kept to whole seconds and passed by up to one.
+_LIMIT_SLACK_MS = 100
+
+
+class Channel(OutboundSession):  # type: ignore[misc]
+    """The control connection of one call."""
+
+    def __init__(self, address: Any, sock: socket.socket) -> None:
+        super().__init__(address, sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.call_id = ""
+        self.hung_up = False
+        self.commands_refused: list[str] = []
+        self.foreign_events = 0
+        self._reader = FrameReader()
+        self._frames: deque[Frame] = deque()
+        self._sent: deque[str] = deque()
+        self._record_limit_ms = 0
+        self._broken = ""
+
+    def start_event_handlers(self) -> None:
+        """Start nothing: greenswitch's constructor would spawn its two greenlets here."""
+
+    @property
+    def frames_refused(self) -> int:
+        """How many frames were no frames."""
+        return self._reader.refused
+
+    def connect(self, seconds: float = CONNECT_SECONDS) -> Headers:
+        """Take the call over and return what the switch knows of it.
+
+        ControlLostError when the peer says nothing in time, says no frame, or the caller is gone already.
+        """
+        self.send("connect")
+        until = time.monotonic() + seconds
+        while True:
+            frame = self._next_frame(until)
+            if frame is None:
+                raise ControlLostError(f"the peer did not answer `connect` within {seconds:g} s")
+            if frame.kind == "command/reply" and frame.headers.raw("Event-Name") is not None:
+                self._sent.popleft()
+                self.session_data = frame.headers
+                self.call_id = frame.headers.get("Unique-ID")
+                return frame.headers
+            if frame.kind == "text/disconnect-notice":
+                raise ControlLostError("the caller hung up before the service had the call")
+
+    def subscribe(self) -> None:
+        """Ask for a bounded linger and for the events that are read, and for no others."""
+        self._write(subscribe(LINGER_SECONDS))
+
+    def perform(self, command: SwitchCommand) -> None:
+        """Send a command; whatever comes of it arrives through `receive`."""
+        self.send(text_of(command, self.call_id))
+
+    def expect_limit(self, max_seconds: int) -> None:
+        """Remember the recording's limit, by which its end is told from a fault of the disk."""
+        self._record_limit_ms = max_seconds * 1000
+
+    def receive(self, until: float) -> Input:
+        """Return the next thing that happened, `DeadlineExpired` at `until` (monotonic seconds)."""
+        try:
+            while True:
+                frame = self._next_frame(until)
+                if frame is None:
+                    return DeadlineExpired()
+                happened = self._understand(frame)
+                if happened is not None:
+                    return happened
+        except ControlLostError:
+            return ControlLost()
+
+    def hand_back(self, result: str, application_id: str, seconds: float = 2.0) -> None:
+        """Tell the dialplan how it went, and leave the call to its next action."""
+        try:
+            self.send(set_variable(application_id, "voicemail_result", result))
+            # `set` runs in the call's own thread: an `exit` sent on its heels would overtake it.
+            until = time.monotonic() + seconds
+            while True:
+                match self.receive(until):
+                    case ApplicationDone(done) if done == application_id:
+                        break
+                    case ControlLost() | DeadlineExpired() | CallerHungUp():
+                        break
+        except ControlLostError:
+            return
+        self.leave()
+
+    def leave(self) -> None:
+        """Say `exit` and close; after a hang-up this frees the channel from lingering."""
+        try:
+            self.send("exit")
+        except ControlLostError:
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket; nothing is said."""
+        self.connected = False
+        self.sock_file.close()
+        self.sock.close()
+
+    # greenswitch's own verbs, where they would undo the hardening.
+
+    def send(self, data: str) -> None:
+        """Write one command; its reply is matched in turn as it comes."""
+        self._write([data])
+
+    def call_command(self, app_name: str, app_args: str | None = None, *_: Any, **__: Any) -> None:
+        """Execute an application without waiting, under a UUID nobody waits for."""
+        self.send(execute("unwatched", app_name, app_args or ""))
+
+    def stop(self) -> None:
+        """Leave the call, as greenswitch's callers expect of `stop`."""
+        self.leave()
+
+    def _write(self, commands: list[str]) -> None:
+        if not self.connected:
+            raise ControlLostError("the event socket is closed")
+        self._sent.extend(command.partition("\n")[0] for command in commands)
+        try:
+            self.sock.settimeout(_SEND_SECONDS)
+            self.sock.sendall("".join(f"{command}\n\n" for command in commands).encode("utf-8"))
+        except OSError as error:
+            self.connected = False
+            raise ControlLostError(f"the switch does not read: {error}") from error
+
+    def _next_frame(self, until: float) -> Frame | None:
+        while not self._frames:
+            if self._broken:
+                self.connected = False
+                raise ControlLostError(self._broken)
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            self.sock.settimeout(left)
+            try:
+                received = self.sock.recv(_READ_BYTES)
+            except TimeoutError:
+                return None
+            except OSError as error:
+                received, self._broken = b"", str(error)
+            self._take(received)
+        return self._frames.popleft()
+
+    def _take(self, received: bytes) -> None:
+        """Cut what came into frames; those before a fault still count."""
+        if not received:
+            self._broken = self._broken or "the switch closed the event socket"
+            return
+        try:
+            for frame in self._reader.feed(received):
+                self._frames.append(frame)
+        except FrameError as error:
+            self._broken = str(error)
+
+    def _understand(self, frame: Frame) -> Input | None:
+        match frame.kind:
+            case "text/event-plain":
+                return self._understand_event(frame.event())
+            case "command/reply" | "api/response":
+                self._match_reply(frame)
+            case "text/disconnect-notice":
+                if frame.headers.get("Content-Disposition") != "linger":
+                    self.connected = False
+                    raise ControlLostError("the switch ended the event socket")
+                return self._hang_up_once()
+        return None
+
+    def _understand_event(self, event: Headers) -> Input | None:
+        if event.get("Unique-ID") != self.call_id:
+            self.foreign_events += 1
+            return None
+        match event.get("Event-Name"):
+            case "CHANNEL_EXECUTE_COMPLETE":
+                return self._completion(event)
+            case "CHANNEL_HANGUP":
+                return self._hang_up_once()
+        return None
+
+    def _hang_up_once(self) -> Input | None:
+        if self.hung_up:
+            return None
+        self.hung_up = True
+        return CallerHungUp()
+
+    def _completion(self, event: Headers) -> ApplicationDone:
+        duration_ms = event.number("variable_record_ms") or 0
+        return ApplicationDone(
+            event.get("Application-UUID"),
+            event.get("Application-Response"),
+            duration_ms,
+            self._ended_by(event, duration_ms),
+        )
+
+    def _ended_by(self, event: Headers, duration_ms: int) -> EndedBy:
+        if event.variable("playback_terminator_used"):
+            return EndedBy.KEY
+        if event.variable("silence_hits_exhausted") == "true":
+            return EndedBy.SILENCE
+        if self._record_limit_ms and duration_ms >= self._record_limit_ms - _LIMIT_SLACK_MS:
+            return EndedBy.LIMIT
+        if event.get("Answer-State") == "hangup":
+            return EndedBy.HANG_UP
+        return EndedBy.CUT
+
+    def _match_reply(self, frame: Frame) -> None:
+        if not self._sent:
+            self._reader.refused += 1
+            return
+        command = self._sent.popleft()
+        reply = frame.headers.get("Reply-Text") or frame.body.decode("utf-8", "replace")
+        if reply.startswith("-ERR"):
+            self.commands_refused.append(f"{command}: {reply.strip()[:100]}")

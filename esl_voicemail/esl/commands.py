@@ -1,0 +1,87 @@
+"""From a command of the dialogue to the text the event socket wants. Pure.
+
+Values go out raw, never percent-encoded (FreeSWITCH reads them so); therefore a line break in one would
+be a second command, and is refused here whatever came before. Every execute carries its own Event-UUID,
+which comes back as Application-UUID, and event-lock, without which the next one would run inside it.
+"""
+
+from pathlib import Path
+
+from esl_voicemail.dialogue import Answer, Beep, HangUp, Pause, Play, Prepare, Record
+from esl_voicemail.model import CALL_ID
+
+# Mean amplitude below which a frame counts as silence, mod_voicemail's own default.
+SILENCE_THRESHOLD = 200
+BEEP = "tone_stream://%(500,0,1000)"
+
+# What `myevents` would send and nobody here reads: each costs 2 to 10 KB a call.
+UNREAD_EVENTS = (
+    "CHANNEL_ANSWER CHANNEL_APPLICATION CHANNEL_BRIDGE CHANNEL_CREATE CHANNEL_DATA CHANNEL_DESTROY "
+    "CHANNEL_EXECUTE CHANNEL_HANGUP_COMPLETE CHANNEL_ORIGINATE CHANNEL_UUID CHANNEL_OUTGOING CHANNEL_PARK "
+    "CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_STATE CHANNEL_CALLSTATE CHANNEL_UNBRIDGE CHANNEL_UNPARK "
+    "DETECTED_SPEECH DTMF NOTALK TALK"
+)
+
+# `socket_resume` is the dialplan's insurance until we have the call; left set, our end would cut a
+# running recording off (FreeSWITCH: `record` hangs up when the channel is reset). An empty value unsets.
+_VARIABLES = {
+    "socket_resume": "",
+    "playback_terminators": "#",
+    "enable_file_write_buffering": "false",
+    "record_sample_rate": "8000",
+}
+
+SwitchCommand = Prepare | Answer | Pause | Play | Beep | Record | HangUp
+
+
+def subscribe(linger_seconds: int) -> list[str]:
+    """Return the commands that follow `connect`: linger, and only the events that are read."""
+    return [f"linger {linger_seconds}", "myevents", f"nixevent {UNREAD_EVENTS}"]
+
+
+def text_of(command: SwitchCommand, call_id: str) -> str:
+    """Return a command as the event socket wants it, without the closing blank line."""
+    match command:
+        case Prepare(application_id):
+            pairs = ";".join(f"{name}={value}" for name, value in _VARIABLES.items())
+            return execute(application_id, "multiset", f"^^;{pairs}")
+        case Answer(application_id):
+            return execute(application_id, "answer")
+        case Pause(application_id, duration_ms):
+            return execute(application_id, "sleep", str(duration_ms))
+        case Play(application_id, path):
+            return execute(application_id, "playback", _sound(path))
+        case Beep(application_id):
+            return execute(application_id, "playback", BEEP)
+        case Record(application_id, path, max_seconds, silence_seconds):
+            argument = f"'{_sound(path)}' {max_seconds} {SILENCE_THRESHOLD} {silence_seconds}"
+            return execute(application_id, "record", argument)
+        case HangUp():
+            # Not the `hangup` application: event-lock would make it wait for the one that runs.
+            if not CALL_ID.fullmatch(call_id):
+                raise ValueError(f"not a channel UUID: {call_id!r}")
+            return f"api uuid_kill {call_id} NORMAL_CLEARING"
+
+
+def set_variable(application_id: str, name: str, value: str) -> str:
+    """Return the command that sets one channel variable for the dialplan to read."""
+    return execute(application_id, "set", f"{name}={value}")
+
+
+def execute(application_id: str, application: str, argument: str = "") -> str:
+    """Return a `sendmsg` that executes an application; ValueError for text that would break the frame."""
+    for text in (application_id, application, argument):
+        if not text.isprintable():
+            raise ValueError(f"a control character in {text!r} would break the command")
+    lines = ["sendmsg", "call-command: execute", "event-lock: true", f"execute-app-name: {application}"]
+    if argument:
+        lines.append(f"execute-app-arg: {argument}")
+    lines.append(f"Event-UUID: {application_id}")
+    return "\n".join(lines)
+
+
+def _sound(path: Path) -> str:
+    text = str(path)
+    if not path.is_absolute() or any(sign in text for sign in "'\"\\${}"):
+        raise ValueError(f"the switch would misread the path {text!r}")
+    return text

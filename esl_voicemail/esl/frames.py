@@ -1,0 +1,133 @@
+"""Bytes of the event socket into frames, and frames into values. Pure.
+
+Split first, decode after: FreeSWITCH does not encode a `%` that is already followed by two hex digits,
+so a caller's display name may decode to a line break; decoded before the split, it would become a header
+of its own. Sizes are bounded, whoever is speaking.
+"""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+from esl_voicemail.errors import FrameError
+
+LARGEST_HEAD = 256 * 1024
+LARGEST_BODY = 1024 * 1024
+
+_LENGTH = re.compile(rb"[0-9]{1,9}")
+
+
+class Headers:
+    """Header lines of a frame or an event; a value is looked up and decoded only when asked for."""
+
+    __slots__ = ("_block",)
+
+    def __init__(self, block: bytes) -> None:
+        self._block = b"\n" + block
+
+    def raw(self, name: str) -> bytes | None:
+        """Return a value as it came, or None; of several the first counts."""
+        mark = b"\n" + name.encode("ascii") + b": "
+        start = self._block.find(mark)
+        if start < 0:
+            return None
+        start += len(mark)
+        end = self._block.find(b"\n", start)
+        return self._block[start:] if end < 0 else self._block[start:end]
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return a value percent-decoded; it may hold any character, line breaks too.
+
+        Bytes that are no UTF-8 are read as Latin-1, which some telephones send.
+        """
+        raw = self.raw(name)
+        if raw is None:
+            return default
+        plain = unquote_to_bytes(raw) if b"%" in raw else raw
+        try:
+            return plain.decode("utf-8")
+        except UnicodeDecodeError:
+            return plain.decode("latin-1")
+
+    def number(self, name: str) -> int | None:
+        """Return a value as a whole number of at most 18 digits, or None."""
+        text = self.get(name)
+        return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+    def variable(self, name: str) -> str:
+        """Return a channel variable, empty when unset."""
+        return self.get(f"variable_{name}")
+
+
+class Frame:
+    """One frame: its own headers and, where it has one, its body."""
+
+    __slots__ = ("body", "headers", "kind")
+
+    def __init__(self, kind: str, headers: Headers, body: bytes) -> None:
+        self.kind = kind
+        self.headers = headers
+        self.body = body
+
+    def event(self) -> Headers:
+        """Return the headers of the event in the body; an event's own body stays apart."""
+        return Headers(self.body.partition(b"\n\n")[0])
+
+
+class FrameReader:
+    """Collects bytes and gives back whole frames; holds at most one frame's largest size."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._head: tuple[str, Headers, int] | None = None
+        self.refused = 0
+
+    def feed(self, received: bytes) -> Iterator[Frame]:
+        """Take bytes and yield the frames that are complete.
+
+        A frame without a Content-Type is counted in `refused` and left out. FrameError, after which
+        nothing can be read any more: a head or body too large, a length that is none.
+        """
+        self._buffer += received
+        while True:
+            if self._head is None and not self._take_head():
+                return
+            if self._head is not None:
+                kind, headers, length = self._head
+                if len(self._buffer) < length:
+                    return
+                body = bytes(self._buffer[:length])
+                del self._buffer[:length]
+                self._head = None
+                if kind:
+                    yield Frame(kind, headers, body)
+                else:
+                    self.refused += 1
+
+    def _take_head(self) -> bool:
+        # Blank lines between frames mean nothing (FreeSWITCH ends an event with one too many at times).
+        if self._buffer.startswith((b"\n", b"\r")):
+            self._buffer = self._buffer.lstrip(b"\r\n")
+            self._searched = 0
+        end = self._buffer.find(b"\n\n", self._searched)
+        if (end if end >= 0 else len(self._buffer)) > LARGEST_HEAD:
+            self.refused += 1
+            raise FrameError(f"a head of more than {LARGEST_HEAD} bytes")
+        if end < 0:
+            self._searched = max(0, len(self._buffer) - 1)
+            return False
+        headers = Headers(bytes(self._buffer[:end]))
+        del self._buffer[: end + 2]
+        self._searched = 0
+        self._head = (headers.get("Content-Type"), headers, self._length(headers))
+        return True
+
+    def _length(self, headers: Headers) -> int:
+        raw = headers.raw("Content-Length")
+        if raw is None:
+            return 0
+        if not _LENGTH.fullmatch(raw.strip()) or int(raw) > LARGEST_BODY:
+            self.refused += 1
+            raise FrameError(f"a Content-Length of {raw[:40]!r}")
+        return int(raw)

@@ -1,0 +1,136 @@
+"""Where FreeSWITCH's `socket` application connects: who may, how many at once, and the orderly end.
+
+Refusing costs the caller nothing as long as the dialplan has a next action: a call over the limit is taken
+just long enough to be handed back, and beyond that the connection is closed, which with `socket_resume`
+set has the same effect.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from gevent import socket
+from gevent.event import Event
+from gevent.server import StreamServer
+
+from esl_voicemail.config.values import Address, Network
+from esl_voicemail.errors import CannotBindError
+from esl_voicemail.esl.channel import Channel
+from esl_voicemail.session import Desk, Session
+from esl_voicemail.telemetry import Telemetry
+
+# Calls that may be on their way back to the dialplan at once; more are simply closed.
+_REFUSALS_AT_MOST = 200
+_BACKLOG = 1024
+
+
+class Listener:
+    """Accepts calls and counts them from the first byte to the last."""
+
+    def __init__(
+        self,
+        address: Address,
+        allowed: Sequence[Network],
+        max_calls: int,
+        desk: Desk,
+        telemetry: Telemetry,
+    ) -> None:
+        self._allowed = allowed
+        self._max_calls = max_calls
+        self._desk = desk
+        self._telemetry = telemetry
+        self._calls = 0
+        self._refusals = 0
+        self._idle = Event()
+        self._idle.set()
+        self._server = StreamServer(bind(address), self._accepted)
+
+    @property
+    def address(self) -> Address:
+        """The address that is really listened on: port 0 has become a number."""
+        host, port = self._server.socket.getsockname()[:2]
+        return Address(host, port)
+
+    @property
+    def calls(self) -> int:
+        """How many calls are in progress."""
+        return self._calls
+
+    @property
+    def listening(self) -> bool:
+        """Whether connections are taken."""
+        return bool(self._server.started)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._server.start()
+
+    def stop(self, seconds: float) -> int:
+        """Refuse new connections, let current calls finish within a limit; return how many did not."""
+        self._server.close()
+        self._idle.wait(seconds)
+        return self._calls
+
+    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+        try:
+            if not self._may(peer[0]):
+                self._telemetry.peer_refused("not_allowed", str(peer[0]))
+            elif self._calls < self._max_calls:
+                self._counted(Session(self._desk, Channel(peer, sock)).run)
+            elif self._refusals < _REFUSALS_AT_MOST:
+                self._telemetry.peer_refused("at_capacity", str(peer[0]))
+                self._refuse(Session(self._desk, Channel(peer, sock)))
+            else:
+                self._telemetry.peer_refused("at_capacity", str(peer[0]))
+        except OSError as error:
+            # The peer was gone before its socket could be set up.
+            self._telemetry.crashed("connection_lost", error)
+        finally:
+            sock.close()
+
+    def _counted(self, run: Callable[[], None]) -> None:
+        self._calls += 1
+        self._idle.clear()
+        self._telemetry.call_started()
+        try:
+            run()
+        finally:
+            self._calls -= 1
+            self._telemetry.call_stopped()
+            if not self._calls:
+                self._idle.set()
+
+    def _refuse(self, session: Session) -> None:
+        self._refusals += 1
+        try:
+            session.refuse(f"{self._calls} calls are in progress, as many as switch.max_calls allows")
+        finally:
+            self._refusals -= 1
+
+    def _may(self, host: str) -> bool:
+        address = ip_address(host.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return any(mapped in network for network in self._allowed)
+
+
+def bind(address: Address) -> socket.socket:
+    """Return a listening socket; CannotBindError when the address is taken or not ours."""
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, place = found[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotBindError(f"cannot listen on {address}: {error.strerror or error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(place)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        said = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotBindError(f"cannot listen on {address}: {said}; is another server running?") from error
+    return sock
