@@ -1,0 +1,184 @@
+"""The journal read by the command line, beside a running service or without one; it writes nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, func, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from esl_voicemail.errors import JournalError
+from esl_voicemail.journal.engine import FILE, open_engine, url_of
+from esl_voicemail.journal.rows import call_of_row, voicemail_of_row
+from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
+from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of `messages list`."""
+
+    message_id: str
+    call: Call
+    state: str
+    result: str | None
+    duration_ms: int | None
+    recipients: int
+    delivered: int
+
+
+@dataclass(frozen=True, slots=True)
+class TriedOnce:
+    """One attempt, with the server's own words."""
+
+    number: int
+    ended_at: datetime
+    duration_ms: int
+    result: str
+    code: int | None
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToRecipient:
+    """Where the mail to one recipient stands, and how it came there."""
+
+    recipient: str
+    state: str
+    queued_at: datetime
+    due_at: datetime
+    finished_at: datetime | None
+    attempts: tuple[TriedOnce, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that the journal knows of one call."""
+
+    summary: Summary
+    recording: Path | None
+    size: int | None
+    sha256: str | None
+    ended_by: str | None
+    repaired: bool
+    closed_at: datetime | None
+    audio_removed_at: datetime | None
+    deliveries: tuple[ToRecipient, ...]
+
+
+class JournalReader:
+    """Reads a storage directory's journal; JournalError when there is none or it cannot be read."""
+
+    def __init__(self, directory: Path, recordings: Path) -> None:
+        if not (directory / FILE).is_file():
+            raise JournalError(
+                f"{directory / FILE}: there is no journal yet; start `esl-voicemail serve` once"
+            )
+        self._engine = open_engine(url_of(directory), writing=False)
+        self._recordings = recordings
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise JournalError(f"the journal cannot be read: {cause}") from error
+
+    def list(self, most: int = 50) -> list[Summary]:
+        """Return the newest calls, newest first."""
+        statement = _summaries().order_by(voicemails.c.arrived_at.desc()).limit(most)
+        with self._connected() as db:
+            return [_summary(row) for row in db.execute(statement)]
+
+    def show(self, name: str) -> Story | None:
+        """Return the story of a message by its id, or of the newest of a call's by the call's UUID."""
+        statement = _summaries().where(
+            or_(voicemails.c.message_id == name.upper(), voicemails.c.call_id == name)
+        )
+        with self._connected() as db:
+            row = db.execute(statement.order_by(voicemails.c.arrived_at.desc()).limit(1)).first()
+            if row is None:
+                return None
+            return self._story(db, row)
+
+    def voicemail(self, name: str) -> Voicemail | None:
+        """Return a kept message by its id or its call's UUID."""
+        statement = (
+            select(voicemails)
+            .where(or_(voicemails.c.message_id == name.upper(), voicemails.c.call_id == name))
+            .where(voicemails.c.state == VoicemailState.KEPT.value)
+            .order_by(voicemails.c.arrived_at.desc())
+            .limit(1)
+        )
+        with self._connected() as db:
+            row = db.execute(statement).first()
+        return None if row is None else voicemail_of_row(row, self._recordings)
+
+    def _story(self, db: Connection, row: Row[Any]) -> Story:
+        to = db.execute(
+            select(deliveries)
+            .where(deliveries.c.message_id == row.message_id)
+            .order_by(deliveries.c.delivery_id)
+        ).all()
+        tried: dict[int, list[TriedOnce]] = {one.delivery_id: [] for one in to}
+        for one in db.execute(
+            select(attempts).where(attempts.c.delivery_id.in_(tried)).order_by(attempts.c.attempt_id)
+        ):
+            tried[one.delivery_id].append(
+                TriedOnce(one.number, from_ms(one.ended_at), one.duration_ms, one.result, one.code, one.reply)
+            )
+        return Story(
+            summary=_summary(row),
+            recording=self._recordings / row.recording_file,
+            size=row.size,
+            sha256=row.sha256,
+            ended_by=row.ended_by,
+            repaired=bool(row.repaired),
+            closed_at=_moment(row.closed_at),
+            audio_removed_at=_moment(row.audio_removed_at),
+            deliveries=tuple(
+                ToRecipient(
+                    one.recipient,
+                    one.state,
+                    from_ms(one.queued_at),
+                    from_ms(one.due_at),
+                    _moment(one.finished_at),
+                    tuple(tried[one.delivery_id]),
+                )
+                for one in to
+            ),
+        )
+
+
+def _summaries() -> Any:
+    to = deliveries.alias()
+    delivered = func.sum(case((to.c.state == DeliveryState.DELIVERED.value, 1), else_=0))
+    counts = (
+        select(to.c.message_id, func.count().label("recipients"), delivered.label("delivered"))
+        .group_by(to.c.message_id)
+        .subquery()
+    )
+    return select(voicemails, counts.c.recipients, counts.c.delivered).outerjoin(
+        counts, counts.c.message_id == voicemails.c.message_id
+    )
+
+
+def _summary(row: Row[Any]) -> Summary:
+    return Summary(
+        message_id=row.message_id,
+        call=call_of_row(row),
+        state=row.state,
+        result=row.result,
+        duration_ms=row.duration_ms,
+        recipients=row.recipients or 0,
+        delivered=row.delivered or 0,
+    )
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)

@@ -1,0 +1,56 @@
+"""Between rows and the values of `model`."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row
+
+from esl_voicemail.journal.schema import from_ms, to_ms
+from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording, Voicemail
+
+
+def row_of_call(call: Call) -> dict[str, Any]:
+    """Return a call's columns."""
+    return {
+        "call_id": call.call_id,
+        "mailbox": call.mailbox,
+        "reason": call.reason.value,
+        "caller_number": call.caller.number,
+        "caller_name": call.caller.name,
+        "caller_withheld": call.caller.withheld,
+        "dialled": call.dialled,
+        "language": call.language,
+        "queue": call.queue,
+        "queue_wait_seconds": call.queue_wait_seconds,
+        "reference": call.reference,
+        "arrived_at": to_ms(call.arrived_at),
+    }
+
+
+def call_of_row(row: Row[Any]) -> Call:
+    """Return the call a row holds."""
+    return Call(
+        call_id=row.call_id,
+        mailbox=row.mailbox,
+        reason=Reason(row.reason),
+        caller=Caller(row.caller_number, row.caller_name, row.caller_withheld),
+        dialled=row.dialled,
+        arrived_at=from_ms(row.arrived_at),
+        language=row.language,
+        queue=row.queue,
+        queue_wait_seconds=row.queue_wait_seconds,
+        reference=row.reference,
+    )
+
+
+def voicemail_of_row(row: Row[Any], recordings: Path) -> Voicemail:
+    """Return the kept message a row holds."""
+    return Voicemail(
+        message_id=row.message_id,
+        call=call_of_row(row),
+        recording=Recording(
+            recordings / row.recording_file, row.duration_ms, row.size, row.sha256, bool(row.repaired)
+        ),
+        ended_by=EndedBy(row.ended_by),
+        kept_at=from_ms(row.closed_at),
+    )

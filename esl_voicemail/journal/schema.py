@@ -1,0 +1,92 @@
+"""The tables. Times are whole milliseconds since 1970 UTC; each change comes by a migration."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+voicemails = Table(
+    "voicemails",
+    metadata,
+    Column("message_id", String(26), primary_key=True),
+    Column("call_id", String(80), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("mailbox", String(32), nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("caller_number", String(40), nullable=False),
+    Column("caller_name", String(80), nullable=False),
+    Column("caller_withheld", Boolean, nullable=False),
+    Column("dialled", String(40), nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("queue", String(60), nullable=False),
+    Column("queue_wait_seconds", Integer),
+    Column("reference", String(60), nullable=False),
+    Column("arrived_at", BigInteger, nullable=False),
+    Column("recording_file", String(80), nullable=False),
+    Column("duration_ms", Integer),
+    Column("size", Integer),
+    Column("sha256", String(64)),
+    Column("repaired", Boolean),
+    Column("ended_by", String(16)),
+    Column("result", String(32)),
+    Column("closed_at", BigInteger),
+    Column("audio_removed_at", BigInteger),
+    Index("voicemails_call_id", "call_id"),
+    Index("voicemails_state", "state", "arrived_at"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("delivery_id", Integer, primary_key=True, autoincrement=True),
+    Column("message_id", String(26), ForeignKey("voicemails.message_id"), nullable=False),
+    Column("recipient", String(320), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("queued_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger),
+    Column("code", Integer),
+    Column("reply", Text),
+    Column("finished_at", BigInteger),
+    UniqueConstraint("message_id", "recipient", name="deliveries_once"),
+    Index("deliveries_due", "state", "due_at"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("attempt_id", Integer, primary_key=True, autoincrement=True),
+    Column("delivery_id", Integer, ForeignKey("deliveries.delivery_id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("result", String(16), nullable=False),
+    Column("code", Integer),
+    Column("reply", Text, nullable=False),
+    Index("attempts_delivery", "delivery_id"),
+)
+
+
+def to_ms(moment: datetime) -> int:
+    """Return a moment as the journal keeps it."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(ms: int) -> datetime:
+    """Return a kept moment, in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,101 @@
+"""Writes to the journal: on one native thread, those that wait together committed together.
+
+A disk that takes its time holds that thread, never the event loop. Each piece of work has a savepoint of
+its own, so one that fails does not take the others along; none is answered before the commit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.threadpool import ThreadPool
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from esl_voicemail.errors import JournalError
+
+T = TypeVar("T")
+Work = Callable[[Connection], Any]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    work: Work
+    answer: "AsyncResult[Any]" = field(default_factory=AsyncResult)
+
+
+class Writer:
+    """Takes work from any greenlet and answers when it is on disk."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._thread = ThreadPool(1)
+        self._waiting: list[_Waiting] = []
+        self._committing: gevent.Greenlet[..., None] | None = None
+
+    def write(self, work: Callable[[Connection], T], timeout_seconds: float | None = None) -> T:
+        """Run work in a transaction and return its result once committed.
+
+        JournalError when the database refuses it, or when it takes longer than `timeout_seconds`: then
+        it may still be committed later.
+        """
+        waiting = _Waiting(work)
+        self._waiting.append(waiting)
+        if self._committing is None:
+            self._committing = gevent.spawn(self._commit_all)
+        try:
+            result: T = waiting.answer.get(timeout=timeout_seconds)  # type: ignore[assignment]
+        except gevent.Timeout as expired:
+            raise JournalError(
+                f"no commit within {timeout_seconds:g} s: the disk is slow or stuck"
+            ) from expired
+        return result
+
+    def close(self) -> None:
+        """Wait for what is under way and release the thread."""
+        while self._committing is not None:
+            self._committing.join()
+        self._thread.kill()
+        self._engine.dispose()
+
+    def _commit_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                self._settle(batch, self._thread.apply(self._commit, (batch,)))
+        finally:
+            self._committing = None
+
+    def _settle(self, batch: list[_Waiting], outcomes: list[Any]) -> None:
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                waiting.answer.set_exception(outcome)
+            else:
+                waiting.answer.set(outcome)
+
+    def _commit(self, batch: list[_Waiting]) -> list[Any]:
+        """Run in the native thread; return for each piece of work its result or its error."""
+        try:
+            with self._engine.begin() as connection:
+                return [self._one(connection, waiting.work) for waiting in batch]
+        except SQLAlchemyError as error:
+            refused = _refusal(error)
+            return [refused for _ in batch]
+
+    def _one(self, connection: Connection, work: Work) -> Any:
+        try:
+            with connection.begin_nested():
+                return work(connection)
+        except JournalError as error:
+            return error
+        except SQLAlchemyError as error:
+            return _refusal(error)
+        except Exception as error:  # noqa: BLE001 - the greenlet that asked must get it, not this thread
+            return error
+
+
+def _refusal(error: SQLAlchemyError) -> JournalError:
+    cause = getattr(error, "orig", None) or error
+    return JournalError(f"the journal refused: {cause}")
