@@ -1,0 +1,169 @@
+"""The runner that brings kept messages to their recipients: claim what is due, compose, send, mark.
+
+Knows when, not how: the journal leases and records, `mail` builds and sends, `backoff` spaces the tries.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+
+from esl_voicemail.audio.convert import FORMATS, attachment
+from esl_voicemail.backoff import Schedule, next_try
+from esl_voicemail.config import Mailbox
+from esl_voicemail.config.values import MailAddress
+from esl_voicemail.errors import ComposeError, JournalError, RecordingError
+from esl_voicemail.journal import Journal
+from esl_voicemail.mail.message import Attachment, compose
+from esl_voicemail.mail.transport import Transport
+from esl_voicemail.model import Attempt, Deferred, Envelope, Expired, Held, Verdict, Voicemail, one_line
+from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.workers import Workers
+
+# Longer than the timeouts of one SMTP transaction can add up to (RFC 5321 section 4.5.3.2).
+LEASE = timedelta(minutes=60)
+_ATTEMPT_SECONDS = 55 * 60
+_LOOK_AGAIN_SECONDS = 30.0
+_MARK_PAUSES_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Builds the mail of a voicemail for one recipient; blocks on disk and codec."""
+
+    mailboxes: Mapping[str, Mailbox]
+    sender: MailAddress
+
+    def compose(self, voicemail: Voicemail, recipient: str) -> EmailMessage:
+        """Return the mail; ComposeError or RecordingError when a person has to look."""
+        mailbox = self._mailbox(voicemail.call.mailbox)
+        to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
+        return compose(voicemail, mailbox, self.sender, to, self._audio(voicemail, mailbox.attachment))
+
+    def _mailbox(self, key: str) -> Mailbox:
+        """The mailbox's settings; where that is gone, another's: the message still goes."""
+        if key in self.mailboxes:
+            return self.mailboxes[key]
+        return replace(next(iter(self.mailboxes.values())), key=key, name=key, reply_to=None)
+
+    def _audio(self, voicemail: Voicemail, name: str) -> Attachment:
+        path = voicemail.recording.path
+        try:
+            content = attachment(path, name)
+        except RecordingError:
+            if name == "wav":
+                raise
+            # What a codec refuses, a mail can still carry as it was recorded.
+            name, content = "wav", attachment(path, "wav")
+        return Attachment(content, FORMATS[name].suffix, FORMATS[name].subtype)
+
+
+class Delivery:
+    """Claims due deliveries and sends them, a bounded number at a time."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        composer: Composer,
+        transport: Transport,
+        workers: Workers,
+        telemetry: Telemetry,
+        *,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float],
+        schedule: Schedule,
+        max_connections: int,
+    ) -> None:
+        self._journal = journal
+        self._composer = composer
+        self._transport = transport
+        self._workers = workers
+        self._telemetry = telemetry
+        self._clock = clock
+        self._jitter = jitter
+        self._schedule = schedule
+        self._pool = Pool(max_connections)
+        self._woken = Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Look at once whether something is due."""
+        self._woken.set()
+
+    def run(self) -> None:
+        """Deliver until `stop`; only a fault of our own ends it otherwise."""
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                claimed = self._journal.claim(self._pool.free_count(), self._clock(), LEASE)
+                pause = 0.0 if claimed else self._pause()
+            except JournalError as error:
+                self._telemetry.trouble("journal_refused", str(error))
+                claimed, pause = [], _LOOK_AGAIN_SECONDS
+            for attempt in claimed:
+                self._pool.spawn(self._attempt, attempt)
+            if self._pool.full():
+                self._pool.wait_available()
+            elif not claimed:
+                self._woken.wait(pause)
+
+    def stop(self, seconds: float) -> bool:
+        """Claim nothing more, let the current mails finish within a limit; tell whether they did."""
+        self._stopping = True
+        self._woken.set()
+        return self._pool.join(timeout=seconds) is not False and not len(self._pool)
+
+    def _pause(self) -> float:
+        due = self._journal.next_due()
+        if due is None:
+            return _LOOK_AGAIN_SECONDS
+        return min(_LOOK_AGAIN_SECONDS, max(0.05, (due - self._clock()).total_seconds()))
+
+    def _attempt(self, attempt: Attempt) -> None:
+        started = time.monotonic()
+        try:
+            with gevent.Timeout(_ATTEMPT_SECONDS):
+                verdict = self._send(attempt)
+        except gevent.Timeout:
+            verdict = Deferred(None, "gave up waiting for the mail server")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the message must not be stuck in `sending`
+            self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
+            verdict = Deferred(None, one_line(f"{type(error).__name__}: {error}", 300))
+        now = self._clock()
+        due_at: datetime | None = None
+        if isinstance(verdict, Deferred):
+            due_at = next_try(self._schedule, attempt.queued_at, now, self._jitter())
+            if due_at is None:
+                verdict = Expired(verdict.code, verdict.reply)
+        duration_ms = round((time.monotonic() - started) * 1000)
+        self._mark(attempt, verdict, now, duration_ms, due_at)
+        self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
+        self._woken.set()
+
+    def _send(self, attempt: Attempt) -> Verdict:
+        try:
+            message = self._workers.run(self._composer.compose, attempt.voicemail, attempt.recipient)
+        except (ComposeError, RecordingError) as error:
+            return Held(one_line(str(error), 300))
+        envelope = Envelope(self._composer.sender.address, attempt.recipient)
+        if self._transport.blocks_on_disk:
+            return self._workers.run(self._transport.send, envelope, message)
+        return self._transport.send(envelope, message)
+
+    def _mark(
+        self, attempt: Attempt, verdict: Verdict, now: datetime, duration_ms: int, due_at: datetime | None
+    ) -> None:
+        """Record the verdict, patiently: unrecorded, an accepted mail would be sent again."""
+        for pause in _MARK_PAUSES_SECONDS:
+            gevent.sleep(pause)
+            try:
+                self._journal.mark(attempt, verdict, now, duration_ms, due_at)
+            except JournalError as error:
+                self._telemetry.trouble("journal_refused", str(error), message=attempt.voicemail.message_id)
+            else:
+                return

@@ -1,0 +1,48 @@
+"""A Maildir: each mail written into tmp, on disk before it is moved into new, under a name used once.
+
+See https://cr.yp.to/proto/maildir.html. Blocks on a disk; call it from a worker thread.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from email import policy
+from email.message import EmailMessage
+from pathlib import Path
+
+from ulid import ULID
+
+from esl_voicemail.model import Envelope
+from esl_voicemail.spool import sync_folder
+
+_POLICY = policy.SMTP.clone(linesep="\n")  # a Maildir keeps mails with the system's line ends
+
+
+@dataclass(frozen=True, slots=True)
+class Maildir:
+    """The folder that holds tmp, new and cur."""
+
+    folder: Path
+
+    def create(self) -> None:
+        """Make the folders that are missing."""
+        for name in ("tmp", "new", "cur"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def store(self, envelope: Envelope, message: EmailMessage) -> str:
+        """Store a mail durably and return its file's name; OSError when the disk refuses."""
+        host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
+        name = f"{ULID()}.{os.getpid()}.{host}"
+        unfinished = self.folder / "tmp" / name
+        head = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n"
+        try:
+            with unfinished.open("xb") as file:
+                file.write(head.encode("ascii") + message.as_bytes(policy=_POLICY))
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(self.folder / "new" / name)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        sync_folder(self.folder / "new")
+        return name

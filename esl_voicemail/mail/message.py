@@ -1,0 +1,120 @@
+"""A voicemail as a mail: values in, `EmailMessage` out. Pure: no network, no disk but its own templates.
+
+Delivery is at least once, so the Message-ID follows from the message and the recipient alone: a repeat is
+recognised as one.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+from jinja2 import PackageLoader, StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from esl_voicemail.config import Mailbox
+from esl_voicemail.config.values import MailAddress
+from esl_voicemail.errors import ComposeError
+from esl_voicemail.mail.words import ENDINGS, REASONS, duration, moment, telephone
+from esl_voicemail.model import Voicemail, one_line
+
+# CRLF line ends, lines folded at 78 (RFC 5322 section 2.1.1), encoded words where needed (RFC 2047).
+POLICY = policy.SMTP.clone(utf8=False)
+
+_TEMPLATES = ImmutableSandboxedEnvironment(
+    loader=PackageLoader("esl_voicemail.mail"),
+    autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_UNTELLING = re.compile(r"[^A-Za-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The audio as it is attached: `suffix` names the file, `subtype` the MIME type under audio/."""
+
+    content: bytes
+    suffix: str
+    subtype: str
+
+
+def message_id(voicemail: Voicemail, recipient: str, domain: str) -> str:
+    """Return the Message-ID of a voicemail to one recipient, the same on every attempt (RFC 5322 3.6.4)."""
+    who = hashlib.sha256(recipient.lower().encode()).hexdigest()[:16]
+    return f"<{voicemail.message_id.lower()}.{who}@{domain}>"
+
+
+def file_name(voicemail: Voicemail, mailbox: Mailbox, suffix: str) -> str:
+    """Return a telling ASCII name for the audio: when, who, which mailbox."""
+    local = voicemail.call.arrived_at.astimezone(mailbox.timezone)
+    caller = _UNTELLING.sub("", voicemail.call.caller.number) or "withheld"
+    return f"{local:%Y-%m-%d_%H%M}_{caller[:20]}_{mailbox.key}.{suffix}"
+
+
+def compose(
+    voicemail: Voicemail, mailbox: Mailbox, sender: MailAddress, recipient: MailAddress, audio: Attachment
+) -> EmailMessage:
+    """Build the mail that brings a voicemail to one recipient; ComposeError when a template fails."""
+    words = _words(voicemail, mailbox)
+    language = mailbox.language
+    try:
+        subject = one_line(_TEMPLATES.get_template(f"{language}.subject.j2").render(words), 200)
+        text = _TEMPLATES.get_template(f"{language}.txt.j2").render(words)
+        html = _TEMPLATES.get_template(f"{language}.html.j2").render(words)
+    except TemplateError as error:
+        raise ComposeError(f"template of the mail: {error}") from error
+    message = EmailMessage(policy=POLICY)
+    message["Subject"] = subject
+    message["From"] = _address(sender)
+    message["To"] = _address(recipient)
+    if mailbox.reply_to:
+        message["Reply-To"] = _address(mailbox.reply_to)
+    message["Date"] = format_datetime(voicemail.kept_at.astimezone(mailbox.timezone))
+    message["Message-ID"] = message_id(voicemail, recipient.address, sender.domain)
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice answers a machine
+    message["Message-Context"] = "voice-message"  # RFC 3458
+    message.set_content(text, cte="quoted-printable")
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    message.add_attachment(
+        audio.content,
+        maintype="audio",
+        subtype=audio.subtype,
+        filename=file_name(voicemail, mailbox, audio.suffix),
+        headers=[f"Content-Duration: {round(voicemail.recording.duration_ms / 1000)}"],  # RFC 3803
+    )
+    return message
+
+
+def _address(who: MailAddress) -> Address:
+    return Address(display_name=who.name, addr_spec=who.address)
+
+
+def _words(voicemail: Voicemail, mailbox: Mailbox) -> Mapping[str, object]:
+    """What a template may say. Every text is one line; HTML templates escape it."""
+    call = voicemail.call
+    language = mailbox.language
+    number = telephone(call.caller.number, mailbox.region)
+    return {
+        "caller_name": call.caller.name,
+        "caller_number": number.shown,
+        "caller_link": number.link,
+        "withheld": call.caller.withheld,
+        "mailbox": mailbox.name,
+        "dialled": telephone(call.dialled, mailbox.region).shown,
+        "reason": REASONS[language][call.reason],
+        "queue": call.queue,
+        "waited": "" if call.queue_wait_seconds is None else duration(call.queue_wait_seconds * 1000),
+        "reference": call.reference,
+        "time": moment(call.arrived_at, mailbox.timezone, language),
+        "duration": duration(voicemail.recording.duration_ms),
+        "ending": ENDINGS[language].get(voicemail.ended_by, ""),
+        "call_id": call.call_id,
+        "message_id": voicemail.message_id,
+    }

@@ -1,0 +1,223 @@
+"""One mail out of the house: an SMTP transaction, or a file in a Maildir; either way a verdict.
+
+The only room that knows `smtplib`. The verdict is decided before QUIT: a server that accepted the message
+has it, whatever it says or does afterwards. What is not clearly a refusal is Deferred.
+"""
+
+import re
+import smtplib
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Protocol
+
+from esl_voicemail.mail.maildir import Maildir
+from esl_voicemail.mail.message import POLICY
+from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, Verdict, one_line
+
+PORTS = {"starttls": 587, "tls": 465, "none": 25}
+_REPLY_CHARACTERS = 400
+_BLOCK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each step may take, in seconds: RFC 5321 section 4.5.3.2."""
+
+    greeting: float = 300
+    mail: float = 300
+    rcpt: float = 300
+    data: float = 120
+    block: float = 180
+    final: float = 600
+
+
+class Transport(Protocol):
+    """Brings one mail to one recipient; never raises for what the outside does."""
+
+    @property
+    def blocks_on_disk(self) -> bool:
+        """Whether `send` must run on a worker thread."""
+
+    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
+        """Hand the mail over and return what became of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpTransport:
+    """One connection and one transaction a mail; certificates are verified."""
+
+    host: str
+    port: int
+    security: str
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    timeouts: Timeouts = Timeouts()
+    blocks_on_disk: bool = False
+
+    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
+        """Send by SMTP; the reply in the verdict is the server's own."""
+        server = self._open()
+        if isinstance(server, Deferred):
+            return server
+        try:
+            return self._transaction(server, envelope, message.as_bytes(policy=POLICY))
+        finally:
+            _part(server)
+
+    def probe(self, sender: str, recipients: Iterable[str]) -> list[tuple[str, Verdict]]:
+        """Go as far as RCPT for each recipient and no further: nothing is sent."""
+        server = self._open()
+        recipients = list(recipients)
+        if isinstance(server, Deferred):
+            return [(recipient, server) for recipient in recipients]
+        verdicts: list[tuple[str, Verdict]] = []
+        try:
+            for recipient in recipients:
+                verdicts.append((recipient, self._introduce(server, Envelope(sender, recipient))))
+                server.rset()
+        except (OSError, smtplib.SMTPException) as error:
+            lost = Deferred(None, _line(f"connection lost: {_words(error)}"))
+            verdicts.extend((recipient, lost) for recipient in recipients[len(verdicts) :])
+        finally:
+            _part(server)
+        return verdicts
+
+    def _open(self) -> "smtplib.SMTP | Deferred":
+        """Connect, greet, secure, authenticate; a refusal here is our set-up's fault, not the message's."""
+        server: smtplib.SMTP | None = None
+        try:
+            tls = ssl.create_default_context(cafile=self.ca_file)
+            password = self.password_file.read_text().rstrip("\r\n") if self.password_file else None
+            if self.security == "tls":
+                server = smtplib.SMTP_SSL(self.host, self.port, timeout=self.timeouts.greeting, context=tls)
+            else:
+                server = smtplib.SMTP(self.host, self.port, timeout=self.timeouts.greeting)
+            server.ehlo_or_helo_if_needed()
+            if self.security == "starttls":
+                server.starttls(context=tls)
+                server.ehlo_or_helo_if_needed()
+            if self.username and password is not None:
+                server.login(self.username, password)
+        except smtplib.SMTPResponseException as error:
+            return _deferred(server, error.smtp_code, error.smtp_error, ours=True)
+        except smtplib.SMTPServerDisconnected as error:
+            return _deferred(server, None, str(error))
+        except smtplib.SMTPException as error:
+            return _deferred(server, None, str(error), ours=True)
+        except ssl.SSLError as error:
+            return _deferred(server, None, f"TLS: {error}", ours=True)
+        except (OSError, UnicodeError) as error:
+            where = (
+                f"{self.host}:{self.port}"
+                if not isinstance(error, FileNotFoundError)
+                else str(error.filename)
+            )
+            return _deferred(server, None, f"{where}: {_words(error)}", ours=not _passing(error))
+        return server
+
+    def _transaction(self, server: smtplib.SMTP, envelope: Envelope, content: bytes) -> Verdict:
+        introduced = self._introduce(server, envelope, len(content))
+        if not isinstance(introduced, Delivered):
+            return introduced
+        try:
+            _wait(server, self.timeouts.data)
+            code, reply = server.docmd("DATA")
+            if code != 354:
+                return _verdict(code, reply)
+            _wait(server, self.timeouts.block)
+            for block in _blocks(content):
+                server.send(block)
+            _wait(server, self.timeouts.final)
+            return _verdict(*server.getreply())
+        except (OSError, smtplib.SMTPException) as error:
+            # Whether the server has the message is unknown, so it goes again: at least once.
+            return Deferred(None, _line(f"connection lost before the final reply: {_words(error)}"))
+
+    def _introduce(self, server: smtplib.SMTP, envelope: Envelope, size: int | None = None) -> Verdict:
+        """MAIL and RCPT; Delivered here means only that both were accepted."""
+        try:
+            _wait(server, self.timeouts.mail)
+            # RFC 1870: a server that takes no mail of this size can say so before it is sent.
+            options = [f"size={size}"] if size is not None and server.has_extn("size") else []
+            code, reply = server.mail(envelope.sender, options)
+            if code != 250:
+                return _verdict(code, reply)
+            _wait(server, self.timeouts.rcpt)
+            return _verdict(*server.rcpt(envelope.recipient))
+        except (OSError, smtplib.SMTPException) as error:
+            return Deferred(None, _line(f"connection lost: {_words(error)}"))
+
+
+@dataclass(frozen=True, slots=True)
+class MaildirTransport:
+    """Puts mails into a Maildir on this machine: the service's job done where there is no mail server."""
+
+    maildir: Maildir
+    blocks_on_disk: bool = True
+
+    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
+        """Store the mail; Deferred while the disk refuses."""
+        try:
+            name = self.maildir.store(envelope, message)
+        except OSError as error:
+            return Deferred(None, _line(f"Maildir: {error}"), ours=True)
+        return Delivered(250, f"stored as {name}")
+
+
+def _blocks(content: bytes) -> Iterator[bytes]:
+    """The message as DATA wants it: dots at line starts doubled, and the closing dot (RFC 5321 4.5.2).
+
+    In blocks, as the time limit of a write counts for each.
+    """
+    stuffed = re.sub(rb"(?m)^\.", b"..", content)
+    for start in range(0, len(stuffed), _BLOCK_BYTES):
+        yield stuffed[start : start + _BLOCK_BYTES]
+    yield b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
+
+
+def _wait(server: smtplib.SMTP, seconds: float) -> None:
+    if server.sock is not None:
+        server.sock.settimeout(seconds)
+
+
+def _part(server: smtplib.SMTP) -> None:
+    """Say goodbye without listening: the verdict stands."""
+    try:
+        _wait(server, 5)
+        server.quit()
+    except (OSError, smtplib.SMTPException):
+        server.close()
+
+
+def _deferred(
+    server: smtplib.SMTP | None, code: int | None, reply: bytes | str, *, ours: bool = False
+) -> Deferred:
+    if server is not None:
+        server.close()
+    return Deferred(code, _line(reply), ours=ours and (code is None or code >= 500))
+
+
+def _verdict(code: int, reply: bytes) -> Verdict:
+    if 200 <= code < 300:
+        return Delivered(code, _line(reply))
+    if 500 <= code < 600:
+        return Bounced(code, _line(reply))
+    return Deferred(code if code > 0 else None, _line(reply))
+
+
+def _passing(error: Exception) -> bool:
+    """Whether a fault is likely to pass by itself: a server that is down, not a name that is wrong."""
+    return isinstance(error, ConnectionError | TimeoutError)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _line(reply: bytes | str) -> str:
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+    return one_line(text, _REPLY_CHARACTERS)
