@@ -1,0 +1,68 @@
+"""The command line: one file a verb group, exit codes, one line an error; no logic of its own."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from esl_voicemail import __version__
+from esl_voicemail.cli import call, check, mailbox, messages, render, serve
+from esl_voicemail.errors import (
+    CannotBindError,
+    CannotReachError,
+    ConfigError,
+    StorageBusyError,
+    VoicemailError,
+)
+
+# sysexits(3)
+FAILED, USAGE, UNAVAILABLE, BUSY, BAD_CONFIG = 1, 64, 69, 75, 78
+
+_CODES: tuple[tuple[type[VoicemailError], int], ...] = (
+    (ConfigError, BAD_CONFIG),
+    (CannotBindError, UNAVAILABLE),
+    (CannotReachError, UNAVAILABLE),
+    (StorageBusyError, BUSY),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    top = _Parser(prog="esl-voicemail", description="Voicemail to e-mail for FreeSWITCH.")
+    top.add_argument("--version", action="version", version=__version__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration; else $ESL_VOICEMAIL_CONFIG, ./voicemail.yaml, "
+        "/etc/esl-voicemail/voicemail.yaml, else embedded defaults",
+    )
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    for group in (serve, check, call, messages, mailbox, render):
+        group.add(verbs, common)
+    return top
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; errors go to standard error, one line each."""
+    try:
+        asked = parser().parse_args(arguments)
+        code: int = asked.run(asked)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does: that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except VoicemailError as error:
+        print(error, file=sys.stderr)
+        return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+    except KeyboardInterrupt:
+        return 130
+    else:
+        return code

@@ -1,0 +1,107 @@
+"""`call`: a trial call against the running service, by the stand-in switch."""
+
+import argparse
+import json
+import wave
+from pathlib import Path
+from typing import Any
+
+from esl_voicemail.app import STATE_FILE
+from esl_voicemail.audio.convert import pcm
+from esl_voicemail.config import Config, load
+from esl_voicemail.config.load import find
+from esl_voicemail.config.values import Address
+from esl_voicemail.errors import CannotReachError, RecordingError, VoicemailError
+from esl_voicemail.model import Reason
+from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
+from esl_voicemail.trial.switch import TrialOutcome, place_call
+
+SAMPLE = Path(__file__).parent.parent / "trial" / "caller.wav"
+# Nobody listens to a trial call, so its seconds need not be whole ones.
+_PACE = 20.0
+
+
+def add(verbs: Any, common: argparse.ArgumentParser) -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "call", parents=[common], help="place a trial call, without a switch, against the running service"
+    )
+    verb.add_argument("mailbox", metavar="MAILBOX")
+    verb.add_argument("--caller", metavar="N", default="+48601234567", help="the number that calls")
+    verb.add_argument("--name", metavar="S", default="Jan Kowalski", help="the name that calls")
+    verb.add_argument("--withheld", action="store_true", help="the caller hides his number")
+    verb.add_argument(
+        "--reason", metavar="R", choices=[reason.value for reason in Reason], default="no-answer"
+    )
+    verb.add_argument("--audio", metavar="FILE", type=Path, default=SAMPLE, help="what the caller says")
+    verb.add_argument("--hang-up-after", metavar="S", type=float, help="seconds into the recording")
+    verb.add_argument(
+        "--digits", metavar="D", default="", help="keys pressed a second apart in the recording; # ends it"
+    )
+    verb.set_defaults(run=_call)
+
+
+def _call(asked: argparse.Namespace) -> int:
+    config = load(find(asked.config))
+    ended = place(config, _caller(asked), asked.mailbox, asked.reason)
+    for application, argument in ended.applications:
+        print(f"  {application} {argument}".rstrip())
+    if ended.error:
+        raise VoicemailError(f"the trial call failed: {ended.error}")
+    if ended.handed_back:
+        result = ended.variables.get("voicemail_result", "nothing")
+        raise VoicemailError(f"the service handed the call back to the dialplan: voicemail_result={result}")
+    print(f"call {ended.call_id}: recorded {ended.recorded_ms / 1000:.1f} s, ended by {ended.hangup_cause}")
+    return 0
+
+
+def place(config: Config, caller: TrialCaller, mailbox: str, reason: str) -> TrialOutcome:
+    """Place a trial call and return how it ended; CannotReachError when no service answers."""
+    address = _address(config)
+    variables = {"voicemail_mailbox": mailbox, "voicemail_reason": reason, "socket_resume": "true"}
+    try:
+        return place_call((address.host, address.port), caller, variables=variables, pace=_PACE)
+    except OSError as error:
+        raise CannotReachError(
+            f"no service answers at {address}: {error.strerror}; run `esl-voicemail serve`"
+        ) from error
+
+
+def speech(path: Path) -> bytes:
+    """Return a sound file as a caller says it: 8 kHz, mono, 16 bit."""
+    try:
+        with wave.open(str(path)) as sound:
+            if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (8000, 1, 2):
+                return bytes(sound.readframes(sound.getnframes()))
+    except (wave.Error, EOFError):
+        pass
+    except OSError as error:
+        raise VoicemailError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return pcm(path)
+    except RecordingError as error:
+        raise VoicemailError(str(error)) from error
+
+
+def _caller(asked: argparse.Namespace) -> TrialCaller:
+    keys = tuple(
+        KeyPress(digit, Moment(Stage.RECORDING, 1.0 + second)) for second, digit in enumerate(asked.digits)
+    )
+    left = None if asked.hang_up_after is None else Moment(Stage.RECORDING, asked.hang_up_after)
+    return TrialCaller(
+        number=asked.caller,
+        name=asked.name,
+        withheld=asked.withheld,
+        speech=speech(asked.audio),
+        keys=keys,
+        hang_up=left,
+    )
+
+
+def _address(config: Config) -> Address:
+    """Where the running server really listens, else where it would."""
+    try:
+        host, _, port = json.loads((config.directory / STATE_FILE).read_text())["listen"].rpartition(":")
+        return Address(host.strip("[]"), int(port))
+    except (OSError, ValueError, KeyError):
+        return config.listen

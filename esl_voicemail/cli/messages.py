@@ -1,0 +1,173 @@
+"""`messages list` and `messages show`: the journal, for people and for programs."""
+
+import argparse
+import json
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from esl_voicemail.config import Config, load
+from esl_voicemail.config.load import find
+from esl_voicemail.errors import VoicemailError
+from esl_voicemail.journal import JournalReader
+from esl_voicemail.journal.reader import Story, Summary
+
+
+def add(verbs: Any, common: argparse.ArgumentParser) -> None:
+    """Add the verbs."""
+    group = verbs.add_parser("messages", help="what the journal knows of calls and deliveries")
+    group_verbs = group.add_subparsers(
+        dest="messages_verb", metavar="VERB", required=True, parser_class=type(group)
+    )
+    listing = group_verbs.add_parser("list", parents=[common], help="the newest calls, newest first")
+    listing.add_argument("--most", metavar="N", type=int, default=50, help="how many (default 50)")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    listing.set_defaults(run=_list)
+    show = group_verbs.add_parser(
+        "show", parents=[common], help="one call's story, each attempt with the server's words"
+    )
+    show.add_argument("id", metavar="ID", help="a message's id or a call's UUID")
+    show.add_argument("--json", action="store_true", help="as one JSON object")
+    show.set_defaults(run=_show)
+
+
+def _list(asked: argparse.Namespace) -> int:
+    config = load(find(asked.config))
+    found = JournalReader(config.directory, config.recordings).list(asked.most)
+    if asked.json:
+        for summary in found:
+            print(json.dumps(_of_summary(summary), ensure_ascii=False))
+        return 0
+    print(
+        f"{'MESSAGE':26}  {'WHEN':16}  {'MAILBOX':12}  {'CALLER':24}  {'STATE':9}  {'SECONDS':>7}  DELIVERED"
+    )
+    for one in found:
+        seconds = "" if one.duration_ms is None else f"{one.duration_ms / 1000:.1f}"
+        delivered = f"{one.delivered}/{one.recipients}" if one.recipients else one.result or ""
+        when = one.call.arrived_at.astimezone(_zone(config, one.call.mailbox))
+        print(
+            f"{one.message_id:26}  {when:%Y-%m-%d %H:%M}  {one.call.mailbox:12}  {_caller(one):24.24}  "
+            f"{one.state:9}  {seconds:>7}  {delivered}"
+        )
+    return 0
+
+
+def _show(asked: argparse.Namespace) -> int:
+    config = load(find(asked.config))
+    story = JournalReader(config.directory, config.recordings).show(asked.id)
+    if story is None:
+        raise VoicemailError(
+            f"no message and no call {asked.id!r} in the journal; see `esl-voicemail messages list`"
+        )
+    if asked.json:
+        print(json.dumps(_of_story(story), ensure_ascii=False, indent=2))
+        return 0
+    for line in _lines(story, _zone(config, story.summary.call.mailbox)):
+        print(line)
+    return 0
+
+
+def _lines(story: Story, zone: ZoneInfo) -> list[str]:
+    one, call = story.summary, story.summary.call
+    lines = [
+        f"message    {one.message_id}",
+        f"call       {call.call_id}",
+        f"caller     {_caller(one)}",
+        f"dialled    {call.dialled}",
+        f"arrived    {_when(call.arrived_at, zone)}",
+        f"mailbox    {call.mailbox}",
+        f"reason     {call.reason.value}" + (f", queue {call.queue}" if call.queue else ""),
+    ]
+    if call.reference:
+        lines.append(f"reference  {call.reference}")
+    lines.append(f"state      {one.state}" + (f" ({one.result})" if one.result else ""))
+    if one.duration_ms is not None:
+        gone = f", audio removed {_when(story.audio_removed_at, zone)}" if story.audio_removed_at else ""
+        lines.append(
+            f"recording  {one.duration_ms / 1000:.1f} s, {story.size} bytes, ended by {story.ended_by}"
+            + (", header repaired" if story.repaired else "")
+            + gone
+        )
+        lines.append(f"           {story.recording}")
+    for to in story.deliveries:
+        due = f", next try {_when(to.due_at, zone)}" if to.state == "queued" else ""
+        lines.append(f"to         {to.recipient}: {to.state}{due}")
+        lines.extend(
+            f"  {tried.number:>3}. {_when(tried.ended_at, zone)} {tried.result} "
+            f"{tried.code or '-'} {tried.reply} ({tried.duration_ms} ms)"
+            for tried in to.attempts
+        )
+    return lines
+
+
+def _caller(one: Summary) -> str:
+    caller = one.call.caller
+    number = "withheld" if caller.withheld else caller.number or "unknown"
+    return f"{number} {caller.name}".strip()
+
+
+def _zone(config: Config, mailbox: str) -> ZoneInfo:
+    known = config.mailboxes.get(mailbox) or next(iter(config.mailboxes.values()))
+    return known.timezone
+
+
+def _when(moment: datetime | None, zone: ZoneInfo) -> str:
+    return "" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S%z}"
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def _of_summary(one: Summary) -> dict[str, Any]:
+    call = one.call
+    return {
+        "message": one.message_id,
+        "call": call.call_id,
+        "arrived_at": _stamp(call.arrived_at),
+        "mailbox": call.mailbox,
+        "reason": call.reason.value,
+        "caller": {"number": call.caller.number, "name": call.caller.name, "withheld": call.caller.withheld},
+        "dialled": call.dialled,
+        "queue": call.queue,
+        "queue_wait_seconds": call.queue_wait_seconds,
+        "reference": call.reference,
+        "state": one.state,
+        "result": one.result,
+        "duration_ms": one.duration_ms,
+        "recipients": one.recipients,
+        "delivered": one.delivered,
+    }
+
+
+def _of_story(story: Story) -> dict[str, Any]:
+    return _of_summary(story.summary) | {
+        "recording": None if story.summary.duration_ms is None else str(story.recording),
+        "size": story.size,
+        "sha256": story.sha256,
+        "ended_by": story.ended_by,
+        "repaired": story.repaired,
+        "closed_at": _stamp(story.closed_at),
+        "audio_removed_at": _stamp(story.audio_removed_at),
+        "deliveries": [
+            {
+                "recipient": to.recipient,
+                "state": to.state,
+                "queued_at": _stamp(to.queued_at),
+                "due_at": _stamp(to.due_at) if to.state == "queued" else None,
+                "finished_at": _stamp(to.finished_at),
+                "attempts": [
+                    {
+                        "number": tried.number,
+                        "ended_at": _stamp(tried.ended_at),
+                        "duration_ms": tried.duration_ms,
+                        "result": tried.result,
+                        "code": tried.code,
+                        "reply": tried.reply,
+                    }
+                    for tried in to.attempts
+                ],
+            }
+            for to in story.deliveries
+        ],
+    }

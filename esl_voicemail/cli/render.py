@@ -1,0 +1,60 @@
+"""`render`: a mail as it would be sent, on standard output."""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from esl_voicemail.audio import wav
+from esl_voicemail.cli.call import SAMPLE
+from esl_voicemail.config import Config, load
+from esl_voicemail.config.load import find
+from esl_voicemail.delivery import Composer
+from esl_voicemail.errors import VoicemailError
+from esl_voicemail.journal import JournalReader
+from esl_voicemail.mail.message import POLICY
+from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording, Voicemail
+
+
+def add(verbs: Any, common: argparse.ArgumentParser) -> None:
+    """Add the verb."""
+    verb = verbs.add_parser("render", parents=[common], help="print a mail as it would be sent")
+    what = verb.add_mutually_exclusive_group(required=True)
+    what.add_argument("id", metavar="ID", nargs="?", help="a kept message's id or its call's UUID")
+    what.add_argument("--sample", metavar="MAILBOX", help="an invented message to this mailbox")
+    verb.set_defaults(run=_render)
+
+
+def _render(asked: argparse.Namespace) -> int:
+    config = load(find(asked.config))
+    voicemail = _sample(config, asked.sample) if asked.sample else _kept(config, asked.id)
+    mailbox = config.mailboxes.get(voicemail.call.mailbox) or next(iter(config.mailboxes.values()))
+    composer = Composer(config.mailboxes, config.mail.sender)
+    mail = composer.compose(voicemail, mailbox.recipients[0].address)
+    sys.stdout.buffer.write(mail.as_bytes(policy=POLICY.clone(linesep="\n")))
+    return 0
+
+
+def _kept(config: Config, name: str) -> Voicemail:
+    voicemail = JournalReader(config.directory, config.recordings).voicemail(name)
+    if voicemail is None:
+        raise VoicemailError(f"no kept message {name!r}; see `esl-voicemail messages list`")
+    return voicemail
+
+
+def _sample(config: Config, mailbox: str) -> Voicemail:
+    if mailbox not in config.mailboxes:
+        raise VoicemailError(f"no mailbox {mailbox!r}; there are {', '.join(config.mailboxes)}")
+    now = datetime.now(UTC)
+    call = Call(
+        call_id="00000000-0000-4000-8000-000000000000",
+        mailbox=mailbox,
+        reason=Reason.NO_ANSWER,
+        caller=Caller("+48601234567", "Jan Kowalski", withheld=False),
+        dialled=next(iter(config.mailboxes[mailbox].numbers), ""),
+        arrived_at=now,
+        language=config.mailboxes[mailbox].language,
+    )
+    sound = wav.inspect(SAMPLE)
+    recording = Recording(SAMPLE, sound.duration_ms, SAMPLE.stat().st_size, "")
+    return Voicemail("00000000000000000000000000", call, recording, EndedBy.KEY, now)

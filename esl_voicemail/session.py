@@ -1,0 +1,307 @@
+"""Drives one call: between its channel and its dialogue, then spool and journal.
+
+Runs in the call's own greenlet and is the only one to wait for it. Decisions are the dialogue's; here they
+are carried out, and what came of them is fed back.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from esl_voicemail.config import Mailbox
+from esl_voicemail.dialogue import (
+    ApplicationDone,
+    Begin,
+    BeginFailed,
+    Begun,
+    Command,
+    ControlLost,
+    Dialogue,
+    Discard,
+    HandBack,
+    Input,
+    Keep,
+    KeepFailed,
+    Kept,
+    NothingKept,
+    Record,
+    Salvage,
+    Script,
+)
+from esl_voicemail.errors import ControlLostError, JournalError, RecordingError
+from esl_voicemail.esl import arrival
+from esl_voicemail.esl.channel import Channel
+from esl_voicemail.esl.frames import Headers
+from esl_voicemail.journal import Journal
+from esl_voicemail.model import Call, CallResult, EndedBy, Recording, Take, VoicemailState
+from esl_voicemail.spool import Spool
+from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.workers import Workers
+
+DEFAULT_MAILBOX = "default"
+
+# Waiting callers hear ringing, or silence: past these, the dialplan does better.
+_SPOOL_SECONDS = 3.0
+_BEGIN_SECONDS = 5.0
+_KEEP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every call needs of the house."""
+
+    mailboxes: Mapping[str, Mailbox]
+    greeting_seconds: Mapping[str, float]
+    journal: Journal
+    spool: Spool
+    workers: Workers
+    telemetry: Telemetry
+    clock: Callable[[], datetime]
+    new_message_id: Callable[[], str]
+    new_application_id: Callable[[], str]
+    kept: Callable[[], None]
+    in_progress: set[str] = field(default_factory=set)
+
+
+class Session:
+    """One call from its connect reply to its canonical line."""
+
+    def __init__(self, desk: Desk, channel: Channel) -> None:
+        self._desk = desk
+        self._channel = channel
+        self._message_id = desk.new_message_id()
+        self._call: Call | None = None
+        self._mailbox: Mailbox | None = None
+        self._named = ""
+        self._result = CallResult.FAILED
+        self._why = ""
+        self._recording: Recording | None = None
+        self._ended_by: EndedBy | None = None
+        self._handed_back = False
+
+    def run(self) -> None:
+        """Take the call and see it to its end; nothing it raises is left unsaid."""
+        started = time.monotonic()
+        try:
+            self._run()
+        except Exception as error:  # noqa: BLE001 - one call's fault must not reach the others
+            self._result = CallResult.FAILED
+            self._why = f"{type(error).__name__}: {error}"
+            self._desk.telemetry.crashed("call_crashed", error, call=self._channel.call_id or None)
+        finally:
+            self._desk.in_progress.discard(self._message_id)
+            if not self._handed_back:
+                self._channel.leave()
+            self._tell(round((time.monotonic() - started) * 1000))
+
+    def refuse(self, why: str) -> None:
+        """Hand the call back to the dialplan before anything else: the house is full or leaving."""
+        try:
+            self._channel.connect()
+        except ControlLostError as error:
+            self._channel.close()
+            self._why = str(error)
+        else:
+            self._why = why
+            self._hand_back(CallResult.REFUSED)
+        self._result = CallResult.REFUSED
+        self._tell(0)
+
+    def _run(self) -> None:
+        try:
+            headers = self._channel.connect()
+        except ControlLostError as error:
+            self._result, self._why = CallResult.CONTROL_LOST, str(error)
+            return
+        self._channel.subscribe()
+        trouble = self._receive_call(headers)
+        if trouble:
+            self._result, self._why = trouble
+            self._hand_back(self._result)
+            return
+        self._converse()
+
+    def _receive_call(self, headers: Headers) -> tuple[CallResult, str] | None:
+        """Find the call's mailbox; return why the call cannot be taken, if it cannot."""
+        desk = self._desk
+        if headers.get("Socket-Mode") != "async" or headers.get("Control") != "full":
+            return CallResult.FAILED, "the dialplan's socket action must end in `async full`"
+        mailbox, self._named = arrival.mailbox_of(headers, desk.mailboxes)
+        if mailbox is None:
+            mailbox = desk.mailboxes.get(DEFAULT_MAILBOX)
+            if mailbox is None:
+                return (
+                    CallResult.UNKNOWN_MAILBOX,
+                    f"no mailbox {self._named!r} and none named {DEFAULT_MAILBOX!r}",
+                )
+            if self._named:
+                desk.telemetry.trouble(
+                    "unknown_mailbox",
+                    f"no mailbox {self._named!r}; using {DEFAULT_MAILBOX!r}",
+                    call=self._channel.call_id,
+                )
+        try:
+            self._call = arrival.read_call(headers, mailbox, desk.clock())
+        except ValueError as error:
+            return CallResult.FAILED, str(error)
+        self._mailbox = mailbox
+        slow: str | None = "the recordings folder does not answer"
+        trouble = desk.workers.run_within(_SPOOL_SECONDS, desk.spool.trouble, slow)
+        return (CallResult.FAILED, trouble) if trouble else None
+
+    def _converse(self) -> None:
+        dialogue = Dialogue(self._script(), self._desk.new_application_id)
+        self._desk.in_progress.add(self._message_id)
+        happened: deque[Input] = deque()
+        self._perform_all(dialogue.open(), happened)
+        state, until = dialogue.state, time.monotonic() + dialogue.deadline_seconds
+        while not dialogue.done:
+            if dialogue.state is not state:
+                state, until = dialogue.state, time.monotonic() + dialogue.deadline_seconds
+            now = happened.popleft() if happened else self._channel.receive(until)
+            self._note(now)
+            self._perform_all(dialogue.receive(now), happened)
+
+    def _script(self) -> Script:
+        call, mailbox = self._of_call()
+        greeting = mailbox.greeting(call.reason)
+        return Script(
+            greeting=greeting,
+            greeting_seconds=self._desk.greeting_seconds.get(str(greeting), 300.0),
+            thanks=mailbox.thanks,
+            apology=mailbox.apology,
+            recording=self._desk.spool.place(mailbox.key, self._message_id),
+            max_seconds=mailbox.max_seconds,
+            silence_seconds=mailbox.silence_seconds,
+        )
+
+    def _note(self, happened: Input) -> None:
+        if isinstance(happened, ApplicationDone) and happened.response == "FILE NOT FOUND":
+            _, mailbox = self._of_call()
+            self._desk.telemetry.trouble(
+                "sound_missing",
+                "the switch cannot read a greeting",
+                mailbox=mailbox.key,
+                call=self._channel.call_id,
+            )
+
+    def _perform_all(self, commands: tuple[Command, ...], happened: deque[Input]) -> None:
+        for command in commands:
+            came = self._perform(command)
+            if came is not None:
+                happened.append(came)
+
+    def _perform(self, command: Command) -> Input | None:
+        match command:
+            case Begin():
+                return self._begin()
+            case Keep(take):
+                return self._keep(take)
+            case Discard(why):
+                self._discard(why)
+            case Salvage():
+                self._result = CallResult.SALVAGED
+                self._why = "control of the recording was lost; recovery reads the file when it is quiet"
+            case HandBack(result):
+                self._result = result
+                self._hand_back(result)
+            case _:
+                if isinstance(command, Record):
+                    self._channel.expect_limit(command.max_seconds)
+                try:
+                    self._channel.perform(command)
+                except ControlLostError:
+                    return ControlLost()
+        return None
+
+    def _begin(self) -> Input:
+        call, mailbox = self._of_call()
+        file = self._desk.spool.place(mailbox.key, self._message_id).name
+        try:
+            self._desk.journal.begin(self._message_id, call, file, _BEGIN_SECONDS)
+        except JournalError as error:
+            self._why = str(error)
+            return BeginFailed()
+        return Begun()
+
+    def _keep(self, take: Take) -> Input:
+        desk, (call, mailbox) = self._desk, self._of_call()
+        try:
+            recording = desk.workers.run(desk.spool.admit, take.path)
+            if recording.duration_ms == 0:
+                return self._nothing(CallResult.NO_AUDIO)
+            if recording.duration_ms < mailbox.min_seconds * 1000:
+                return self._nothing(CallResult.TOO_SHORT)
+            recipients = [recipient.address for recipient in mailbox.recipients]
+            desk.journal.keep(
+                self._message_id,
+                recording,
+                take.ended_by,
+                recipients,
+                now=desk.clock(),
+                timeout_seconds=_KEEP_SECONDS,
+            )
+        except RecordingError as error:
+            return self._unreadable(take, str(error))
+        except JournalError as error:
+            self._result, self._why = CallResult.SALVAGED, str(error)
+            return KeepFailed()
+        self._result, self._recording, self._ended_by = CallResult.RECORDED, recording, take.ended_by
+        desk.telemetry.message_kept(call.mailbox, recording, take.ended_by)
+        desk.kept()
+        return Kept()
+
+    def _nothing(self, why: CallResult) -> Input:
+        self._discard(why)
+        return NothingKept()
+
+    def _unreadable(self, take: Take, why: str) -> Input:
+        """The switch recorded nothing that can be read: it could not write, or wrote something else."""
+        desk, (call, _) = self._desk, self._of_call()
+        self._result, self._why = CallResult.RECORD_FAILED, why
+        try:
+            if take.path.exists():
+                self._why += f"; moved to {desk.workers.run(desk.spool.quarantine, take.path)}"
+            desk.journal.lose(self._message_id, desk.clock())
+            desk.telemetry.message_closed(call.mailbox, VoicemailState.LOST)
+        except (OSError, JournalError) as error:
+            self._why += f"; {error}"
+        return KeepFailed()
+
+    def _discard(self, why: CallResult) -> None:
+        call, _ = self._of_call()
+        self._result = why
+        try:
+            self._desk.journal.discard(self._message_id, why, self._desk.clock())
+            self._desk.telemetry.message_closed(call.mailbox, VoicemailState.DISCARDED)
+        except JournalError as error:
+            # The row stays open; recovery closes it.
+            self._why = str(error)
+
+    def _hand_back(self, result: CallResult) -> None:
+        self._handed_back = True
+        answer = "refused" if result in (CallResult.REFUSED, CallResult.UNKNOWN_MAILBOX) else "failed"
+        self._channel.hand_back(answer, self._desk.new_application_id())
+
+    def _of_call(self) -> tuple[Call, Mailbox]:
+        if self._call is None or self._mailbox is None:
+            raise TypeError("the call is not read yet")
+        return self._call, self._mailbox
+
+    def _tell(self, duration_ms: int) -> None:
+        for refused in self._channel.commands_refused:
+            self._desk.telemetry.trouble("command_refused", refused, call=self._channel.call_id or None)
+        self._desk.telemetry.frames_refused(self._channel.frames_refused)
+        self._desk.telemetry.call_ended(
+            self._result,
+            duration_ms,
+            call=self._call,
+            call_id=self._channel.call_id,
+            mailbox=self._named,
+            message=self._message_id if self._recording else None,
+            recording=self._recording,
+            ended_by=self._ended_by,
+            why=self._why,
+        )

@@ -1,0 +1,311 @@
+"""What happened, said once: each verb writes one log line and moves its metrics, so the two cannot disagree.
+
+No caller's data in a label, no secret anywhere, telephone numbers masked unless configured otherwise.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TextIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from esl_voicemail import __version__
+from esl_voicemail.logline import Value, masked, render
+from esl_voicemail.model import (
+    Attempt,
+    Backlog,
+    Bounced,
+    Call,
+    CallResult,
+    Deferred,
+    Delivered,
+    EndedBy,
+    Expired,
+    Held,
+    Reason,
+    Recording,
+    Verdict,
+    VoicemailState,
+    one_line,
+)
+
+# A second series for each, saying when it began, is of no use to a service that says when it started.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
+UNKNOWN = "unknown"
+
+RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
+PEERS_REFUSED = ("not_allowed", "at_capacity")
+
+_RESULTS: dict[type, str] = {
+    Delivered: "delivered",
+    Deferred: "deferred",
+    Bounced: "bounced",
+    Expired: "expired",
+    Held: "held",
+}
+_CLASSES = ("2xx", "4xx", "5xx", "none")
+_LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+_DURATION_BUCKETS = (1, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600)
+
+
+class Telemetry:
+    """The log and the metrics of one running service."""
+
+    def __init__(
+        self,
+        mailboxes: Iterable[str],
+        clock: Callable[[], datetime],
+        *,
+        style: str = "logfmt",
+        mask_numbers: bool = True,
+        stream: TextIO | None = None,
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._style = style
+        self._mask = mask_numbers
+        self._stream = stream or sys.stderr
+        labels = [*mailboxes, UNKNOWN]
+
+        def counter(name: str, text: str, *names: str) -> Counter:
+            return Counter(f"voicemail_{name}", text, names, registry=self.registry)
+
+        def gauge(name: str, text: str, *names: str) -> Gauge:
+            return Gauge(f"voicemail_{name}", text, names, registry=self.registry)
+
+        gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
+        self._ready = gauge("ready", "1 while new calls are taken and can be recorded.")
+        self._calls = counter("calls_total", "Calls, by how they ended.", "mailbox", "reason", "result")
+        self._in_progress = gauge("calls_in_progress", "Calls the service has now.")
+        self._duration = Histogram(
+            "voicemail_recording_duration_seconds",
+            "Length of kept recordings.",
+            buckets=_DURATION_BUCKETS,
+            registry=self.registry,
+        )
+        self._ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
+        self._messages = counter("messages_total", "Calls' rows closed, by state.", "mailbox", "state")
+        self._attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
+        self._lag = Histogram(
+            "voicemail_delivery_lag_seconds",
+            "From the end of a message to a recipient's server accepting it.",
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
+        )
+        self._recovered = counter("recovered_total", "What recovery found and mended.", "kind")
+        self._peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
+        self._frames_refused = counter("esl_frames_refused_total", "Frames from a switch that were none.")
+        self._last_call = gauge(
+            "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
+        )
+        self._last_delivery = gauge(
+            "last_delivery_timestamp_seconds", "When a server last accepted a mail; 0 before the first."
+        )
+        for mailbox in labels:
+            for reason in Reason:
+                for result in CallResult:
+                    self._calls.labels(mailbox, reason.value, result.value)
+            for state in VoicemailState:
+                self._messages.labels(mailbox, state.value)
+        self._labels = set(labels)
+        for ended_by in EndedBy:
+            self._ended.labels(ended_by.value)
+        for name in _RESULTS.values():
+            for smtp_class in _CLASSES:
+                self._attempts.labels(name, smtp_class)
+        for kind in RECOVERIES:
+            self._recovered.labels(kind)
+        for why in PEERS_REFUSED:
+            self._peers_refused.labels(why)
+
+    # --- the service -------------------------------------------------------------------------------
+
+    def watch(self, backlog: Callable[[], Backlog], free_bytes: Callable[[], int]) -> None:
+        """Compute the queue's and the disk's gauges when they are scraped."""
+        self.registry.register(_AtScrape(backlog, free_bytes, self._clock))
+
+    def ready(self, trouble: str | None) -> None:
+        """Say whether new calls can be taken."""
+        self._ready.set(0 if trouble else 1)
+
+    def service(self, event: str, **fields: Value) -> None:
+        """Say what the service as a whole does: started, draining, stopped."""
+        self._log("info", event, fields)
+
+    def trouble(self, event: str, why: str, **fields: Value) -> None:
+        """Say what an operator should look at."""
+        self._log("error", event, {**fields, "why": one_line(why, 500)})
+
+    def crashed(self, event: str, error: BaseException, **fields: Value) -> None:
+        """Say that something failed which nobody foresaw, with where, on one line."""
+        frames = traceback.extract_tb(error.__traceback__)[-4:]
+        where = " < ".join(
+            f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
+        )
+        self._log(
+            "error", event, {**fields, "why": one_line(f"{type(error).__name__}: {error}", 300), "at": where}
+        )
+
+    # --- calls -------------------------------------------------------------------------------------
+
+    def peer_refused(self, why: str, peer: str) -> None:
+        """A connection was closed before it became a call."""
+        self._peers_refused.labels(why).inc()
+        self._log("warning", "peer_refused", {"peer": peer, "why": why})
+
+    def call_started(self) -> None:
+        """A call is in the service's hands."""
+        self._in_progress.inc()
+        self._last_call.set(self._clock().timestamp())
+
+    def call_stopped(self) -> None:
+        """A call left the service's hands."""
+        self._in_progress.dec()
+
+    def frames_refused(self, count: int) -> None:
+        """A switch sent bytes that are no frames."""
+        self._frames_refused.inc(count)
+
+    def call_ended(
+        self,
+        result: CallResult,
+        duration_ms: int,
+        *,
+        call: Call | None = None,
+        call_id: str = "",
+        mailbox: str = "",
+        message: str | None = None,
+        recording: Recording | None = None,
+        ended_by: EndedBy | None = None,
+        why: str = "",
+    ) -> None:
+        """The canonical line of one call."""
+        label = call.mailbox if call else UNKNOWN
+        reason = call.reason if call else Reason.DIRECT
+        self._calls.labels(label if label in self._labels else UNKNOWN, reason.value, result.value).inc()
+        self._log(
+            "info" if result in _EXPECTED else "warning",
+            "call",
+            {
+                "call": call.call_id if call else call_id or None,
+                "message": message,
+                "mailbox": call.mailbox if call else mailbox or None,
+                "caller": self._number(call),
+                "dialled": call.dialled if call else None,
+                "reason": reason.value if call else None,
+                "result": result.value,
+                "recording_ms": recording.duration_ms if recording else None,
+                "ended_by": ended_by.value if ended_by and recording else None,
+                "duration_ms": duration_ms,
+                "why": one_line(why, 300) or None,
+            },
+        )
+
+    def message_closed(self, mailbox: str, state: VoicemailState) -> None:
+        """A call's row got its fate."""
+        self._messages.labels(mailbox if mailbox in self._labels else UNKNOWN, state.value).inc()
+
+    def message_kept(self, mailbox: str, recording: Recording, ended_by: EndedBy) -> None:
+        """A recording became a message."""
+        self.message_closed(mailbox, VoicemailState.KEPT)
+        self._duration.observe(recording.duration_ms / 1000)
+        self._ended.labels(ended_by.value).inc()
+
+    # --- deliveries --------------------------------------------------------------------------------
+
+    def delivery_attempt(
+        self,
+        attempt: Attempt,
+        verdict: Verdict,
+        duration_ms: int,
+        due_at: datetime | None,
+        finished_at: datetime,
+    ) -> None:
+        """The canonical line of one try, with the server's own words."""
+        result = _RESULTS[type(verdict)]
+        smtp_class = f"{verdict.code // 100}xx" if verdict.code else "none"
+        self._attempts.labels(result, smtp_class if smtp_class in _CLASSES else "none").inc()
+        if isinstance(verdict, Delivered):
+            self._lag.observe(max(0.0, (finished_at - attempt.voicemail.kept_at).total_seconds()))
+            self._last_delivery.set(finished_at.timestamp())
+        loud = isinstance(verdict, Expired | Held | Bounced) or (
+            isinstance(verdict, Deferred) and verdict.ours
+        )
+        self._log(
+            "error" if loud else "warning" if isinstance(verdict, Deferred) else "info",
+            "delivery",
+            {
+                "call": attempt.voicemail.call.call_id,
+                "message": attempt.voicemail.message_id,
+                "mailbox": attempt.voicemail.call.mailbox,
+                "rcpt": attempt.recipient,
+                "attempt": attempt.number,
+                "result": result,
+                "code": verdict.code,
+                "reply": verdict.reply,
+                "next_try": None if due_at is None else f"{due_at:%Y-%m-%dT%H:%M:%SZ}",
+                "duration_ms": duration_ms,
+                "why": "our set-up is refused, not the message" if getattr(verdict, "ours", False) else None,
+            },
+        )
+
+    def recovered(self, kind: str, count: int = 1, **fields: Value) -> None:
+        """Recovery set something right."""
+        self._recovered.labels(kind).inc(count)
+        self._log("warning", "recovered", {"result": kind, "count": count if count > 1 else None, **fields})
+
+    def _number(self, call: Call | None) -> str | None:
+        if call is None:
+            return None
+        if call.caller.withheld:
+            return "withheld"
+        return masked(call.caller.number) if self._mask else call.caller.number
+
+    def _log(self, level: str, event: str, fields: dict[str, Value]) -> None:
+        line = render(self._style, self._clock(), level, event, fields) + "\n"
+        # A log that cannot be written must not stop a call.
+        try:
+            self._stream.write(line)
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+
+_EXPECTED = {
+    CallResult.RECORDED,
+    CallResult.TOO_SHORT,
+    CallResult.NO_AUDIO,
+    CallResult.HANGUP_BEFORE_ANSWER,
+    CallResult.HANGUP_IN_GREETING,
+}
+
+
+class _AtScrape:
+    """Gauges that are true at the moment of the scrape."""
+
+    def __init__(
+        self, backlog: Callable[[], Backlog], free_bytes: Callable[[], int], clock: Callable[[], datetime]
+    ) -> None:
+        self._backlog = backlog
+        self._free_bytes = free_bytes
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families; prometheus_client calls this."""
+        backlog = self._backlog()
+        queue = GaugeMetricFamily(
+            "voicemail_queue_messages", "Deliveries not final, and held.", labels=["state"]
+        )
+        for state, count in backlog.counts.items():
+            queue.add_metric([state], count)
+        yield queue
+        age = 0.0 if backlog.oldest is None else max(0.0, (self._clock() - backlog.oldest).total_seconds())
+        yield GaugeMetricFamily(
+            "voicemail_queue_oldest_age_seconds", "Age of the oldest delivery not final.", age
+        )
+        yield GaugeMetricFamily("voicemail_recordings_free_bytes", "Free for recordings.", self._free_bytes())
