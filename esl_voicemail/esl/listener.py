@@ -5,7 +5,6 @@ just long enough to be handed back, and beyond that the connection is closed, wh
 set has the same effect.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -14,15 +13,14 @@ from gevent import socket
 from gevent.event import Event
 from gevent.server import StreamServer
 
+from esl_voicemail.binding import bind, bound
 from esl_voicemail.config.values import Address, Network
-from esl_voicemail.errors import CannotBindError
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.session import Desk, Session
 from esl_voicemail.telemetry import Telemetry
 
 # Calls that may be on their way back to the dialplan at once; more are simply closed.
 _REFUSALS_AT_MOST = 200
-_BACKLOG = 1024
 
 
 class Listener:
@@ -48,9 +46,8 @@ class Listener:
 
     @property
     def address(self) -> Address:
-        """The address that is really listened on: port 0 has become a number."""
-        host, port = self._server.socket.getsockname()[:2]
-        return Address(host, port)
+        """The address that is really listened on."""
+        return bound(self._server.socket)
 
     @property
     def calls(self) -> int:
@@ -113,24 +110,3 @@ class Listener:
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self._allowed)
 
-
-def bind(address: Address) -> socket.socket:
-    """Return a listening socket; CannotBindError when the address is taken or not ours."""
-    try:
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, kind, protocol, _, place = found[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CannotBindError(f"cannot listen on {address}: {error.strerror or error}") from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(place)
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        said = os.strerror(error.errno) if error.errno else str(error)
-        raise CannotBindError(f"cannot listen on {address}: {said}; is another server running?") from error
-    return sock

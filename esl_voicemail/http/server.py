@@ -8,8 +8,8 @@ from gevent.pywsgi import WSGIServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import make_wsgi_app
 
+from esl_voicemail.binding import bind, bound
 from esl_voicemail.config.values import Address
-from esl_voicemail.esl.listener import bind
 
 # Scrapers and probes are few; a client that reads slowly holds one of these and nothing else.
 _CLIENTS_AT_MOST = 32
@@ -42,8 +42,7 @@ class HttpServer:
     @property
     def address(self) -> Address:
         """The address that is really listened on."""
-        host, port = self._server.socket.getsockname()[:2]
-        return Address(host, port)
+        return bound(self._server.socket)
 
     def start(self) -> None:
         """Begin to serve."""

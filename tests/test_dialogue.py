@@ -1,0 +1,240 @@
+"""The dialogue's table: complete, and one fate a call whatever the order of events."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from esl_voicemail.dialogue import (
+    IGNORED,
+    INPUTS,
+    TABLE,
+    Answer,
+    ApplicationDone,
+    Beep,
+    Begin,
+    BeginFailed,
+    Begun,
+    CallerHungUp,
+    Command,
+    ControlLost,
+    DeadlineExpired,
+    Dialogue,
+    Discard,
+    HandBack,
+    HangUp,
+    Input,
+    Keep,
+    KeepFailed,
+    Kept,
+    NothingKept,
+    Pause,
+    Play,
+    Prepare,
+    Record,
+    Salvage,
+    Script,
+    State,
+)
+from esl_voicemail.model import CallResult, EndedBy, Take
+
+SCRIPT = Script(
+    greeting=Path("/sounds/greeting.wav"),
+    greeting_seconds=5,
+    thanks=Path("/sounds/thanks.wav"),
+    apology=Path("/sounds/apology.wav"),
+    recording=Path("/spool/sales.1.wav"),
+    max_seconds=60,
+    silence_seconds=7,
+)
+FATES = (Keep, Discard, Salvage, HandBack)
+
+
+def start() -> Dialogue:
+    numbers = count(1)
+    return Dialogue(SCRIPT, lambda: f"app-{next(numbers)}")
+
+
+def done(dialogue: Dialogue, **said: object) -> ApplicationDone:
+    """The completion of the application the dialogue waits for."""
+    return ApplicationDone(dialogue._awaited, **said)  # type: ignore[arg-type]  # noqa: SLF001
+
+
+def walk(dialogue: Dialogue, *happened: type[Input] | Input) -> list[Command]:
+    """Feed inputs; a bare `ApplicationDone` stands for the one awaited."""
+    said = list(dialogue.open())
+    for one in happened:
+        if one is ApplicationDone:
+            one = done(dialogue)  # noqa: PLW2901
+        said.extend(dialogue.receive(one() if isinstance(one, type) else one))
+    return said
+
+
+def test_every_pair_of_state_and_input_is_a_move_or_an_explicit_ignore_and_never_both() -> None:
+    for state in State:
+        for kind in INPUTS:
+            moves, ignored = (state, kind) in TABLE, kind in IGNORED[state]
+            assert moves != ignored, f"{state.name} x {kind.__name__}: move {moves}, ignored {ignored}"
+
+
+def test_a_whole_message_runs_from_answer_to_hang_up() -> None:
+    dialogue = start()
+    said = walk(
+        dialogue,
+        Begun,
+        ApplicationDone,
+        ApplicationDone,
+        ApplicationDone,
+        ApplicationDone,
+    )
+    said += dialogue.receive(done(dialogue, duration_ms=4200, ended_by=EndedBy.KEY))
+    said += dialogue.receive(Kept())
+    said += dialogue.receive(done(dialogue))
+    said += dialogue.receive(CallerHungUp())
+    assert said == [
+        Prepare("app-1"),
+        Begin(),
+        Answer("app-2"),
+        Pause("app-3", 400),
+        Play("app-4", SCRIPT.greeting),
+        Beep("app-5"),
+        Record("app-6", SCRIPT.recording, 60, 7),
+        Keep(Take(SCRIPT.recording, 4200, EndedBy.KEY)),
+        Play("app-7", SCRIPT.thanks),
+        HangUp(),
+    ]
+    assert dialogue.done
+
+
+RECORDING: tuple[type[Input], ...] = (Begun, *[ApplicationDone] * 4)
+
+
+@pytest.mark.parametrize(
+    ("happened", "fate"),
+    [
+        ((BeginFailed,), HandBack(CallResult.FAILED)),
+        ((CallerHungUp, Begun), Discard(CallResult.HANGUP_BEFORE_ANSWER)),
+        ((ControlLost, Begun), Discard(CallResult.HANGUP_BEFORE_ANSWER)),
+        ((Begun, CallerHungUp), Discard(CallResult.HANGUP_BEFORE_ANSWER)),
+        ((Begun, ControlLost), Discard(CallResult.CONTROL_LOST)),
+        ((Begun, DeadlineExpired), Discard(CallResult.SWITCH_STALLED)),
+        ((Begun, ApplicationDone, CallerHungUp), Discard(CallResult.HANGUP_IN_GREETING)),
+        ((Begun, *[ApplicationDone] * 2, CallerHungUp), Discard(CallResult.HANGUP_IN_GREETING)),
+        ((Begun, *[ApplicationDone] * 2, ControlLost), Discard(CallResult.CONTROL_LOST)),
+        ((Begun, *[ApplicationDone] * 3, CallerHungUp), Discard(CallResult.HANGUP_IN_GREETING)),
+        ((Begun, *[ApplicationDone] * 3, DeadlineExpired), Discard(CallResult.SWITCH_STALLED)),
+        ((*RECORDING, ControlLost), Salvage()),
+        ((*RECORDING, CallerHungUp, ControlLost), Salvage()),
+        ((*RECORDING, CallerHungUp, DeadlineExpired), Salvage()),
+        ((*RECORDING, DeadlineExpired, DeadlineExpired), Salvage()),
+    ],
+)
+def test_a_call_that_ends_early_leaves_its_trace(happened: tuple[type[Input], ...], fate: Command) -> None:
+    dialogue = start()
+    assert [one for one in walk(dialogue, *happened) if isinstance(one, FATES)] == [fate]
+
+
+def test_hanging_up_while_recording_waits_for_the_file_and_keeps_it() -> None:
+    dialogue = start()
+    walk(dialogue, *RECORDING)
+    assert dialogue.receive(CallerHungUp()) == ()
+    assert dialogue.state is State.SETTLING
+    assert dialogue.receive(done(dialogue, ended_by=EndedBy.HANG_UP)) == (
+        Keep(Take(SCRIPT.recording, 0, EndedBy.HANG_UP)),
+    )
+    assert dialogue.receive(Kept()) == ()
+    assert dialogue.done
+
+
+def test_a_recording_that_outlasts_its_deadline_is_ended_and_kept() -> None:
+    dialogue = start()
+    walk(dialogue, *RECORDING)
+    assert dialogue.receive(DeadlineExpired()) == (HangUp(),)
+    assert isinstance(dialogue.receive(done(dialogue))[0], Keep)
+
+
+def test_no_thanks_before_the_commit_and_an_apology_when_it_fails() -> None:
+    dialogue = start()
+    walk(dialogue, *RECORDING)
+    dialogue.receive(done(dialogue))
+    assert dialogue.state is State.KEEPING
+    assert dialogue.receive(KeepFailed()) == (Play("app-7", SCRIPT.apology),)
+
+
+def test_an_empty_message_is_not_thanked_for() -> None:
+    dialogue = start()
+    walk(dialogue, *RECORDING)
+    dialogue.receive(done(dialogue))
+    assert dialogue.receive(NothingKept()) == (HangUp(),)
+
+
+def test_a_completion_of_somebody_elses_application_changes_nothing() -> None:
+    dialogue = start()
+    walk(dialogue, Begun)
+    assert dialogue.receive(ApplicationDone("app-1")) == ()
+    assert dialogue.receive(ApplicationDone("unknown")) == ()
+    assert dialogue.state is State.ANSWERING
+
+
+def sequences(longest: int) -> Iterator[tuple[type[Input], ...]]:
+    """Every sequence of inputs up to a length, each once, the shorter ones as beginnings of the longer."""
+    level: list[tuple[type[Input], ...]] = [()]
+    for _ in range(longest):
+        level = [(*start, kind) for start in level for kind in INPUTS]
+    yield from level
+
+
+def possible(state: State, kind: type[Input]) -> bool:
+    """Whether the session can feed this input in this state: a row answers only while it is asked."""
+    if kind in (Begun, BeginFailed):
+        return state in (State.OPENING, State.OPENING_GONE)
+    if kind in (Kept, NothingKept, KeepFailed):
+        return state in (State.KEEPING, State.KEEPING_GONE)
+    return True
+
+
+def explore(longest: int, *, first: tuple[type[Input], ...] = ()) -> int:
+    """Walk every possible sequence after a beginning; in each, at most one fate, and exactly one when done."""
+    ended = 0
+    pending: list[tuple[type[Input], ...]] = [first]
+    while pending:
+        happened = pending.pop()
+        dialogue = start()
+        said = walk(dialogue, *happened)
+        fates = [one for one in said if isinstance(one, FATES)]
+        assert len(fates) <= 1, (happened, fates)
+        if dialogue.done:
+            assert len(fates) == 1, (happened, said)
+            ended += 1
+        if len(happened) - len(first) < longest:
+            pending += [(*happened, kind) for kind in INPUTS if possible(dialogue.state, kind)]
+    return ended
+
+
+def test_every_sequence_of_six_inputs_from_the_start_meets_exactly_one_fate() -> None:
+    assert explore(6) > 10_000
+
+
+def test_every_sequence_of_five_inputs_from_the_recording_meets_exactly_one_fate() -> None:
+    assert explore(5, first=RECORDING) > 1_000
+
+
+def test_no_sequence_at_all_of_up_to_six_inputs_breaks_the_dialogue() -> None:
+    """Even inputs that the session never feeds are moves or ignored, and never bring a second fate."""
+    for happened in sequences(6):
+        dialogue = start()
+        fates = 0
+        dialogue.open()
+        for kind in happened:
+            one = done(dialogue) if kind is ApplicationDone else kind()
+            fates += sum(isinstance(command, FATES) for command in dialogue.receive(one))
+        assert fates <= 1, happened
+        assert fates == 1 or not dialogue.done, happened
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.DONE])
+def test_every_state_waits_for_a_bounded_time(state: State) -> None:
+    dialogue = start()
+    dialogue.state = state
+    assert 0 < dialogue.deadline_seconds <= SCRIPT.max_seconds + 20
