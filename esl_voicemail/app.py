@@ -97,6 +97,7 @@ class App:
         telemetry = Telemetry(
             config.mailboxes, utc_now, style=config.log.format, mask_numbers=config.log.mask_numbers
         )
+        _say_crashes_in_one_line(telemetry)
         workers = Workers(_DISK_THREADS)
         spool = checks.spool_of(config)
         transport = transport_of(config)
@@ -262,6 +263,17 @@ def _state(directory: Path, listen: Address, http: Address) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _say_crashes_in_one_line(telemetry: Telemetry) -> None:
+    """A greenlet's unforeseen end is a log line like all else; gevent would print a traceback."""
+
+    def say(_context: object, _kind: object, error: object, _trace: object) -> None:
+        telemetry.crashed(
+            "greenlet_crashed", error if isinstance(error, BaseException) else Exception(str(error))
+        )
+
+    gevent.get_hub().print_exception = say  # type: ignore[assignment,method-assign]
 
 
 def _free_bytes(folder: Path) -> int:

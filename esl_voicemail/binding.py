@@ -14,7 +14,9 @@ _BACKLOG = 1024
 def bind(address: Address) -> socket.socket:
     """Return a listening socket; CannotBindError when the address is taken or not ours."""
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         family, kind, protocol, _, place = found[0]
         sock = socket.socket(family, kind, protocol)
     except OSError as error:

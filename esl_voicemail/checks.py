@@ -50,7 +50,7 @@ def greeting_seconds(config: Config) -> dict[str, float]:
 
 def _storage(config: Config) -> Iterator[str]:
     where = config.at("storage", "directory")
-    if config.directory.exists():
+    if os.access(config.directory, os.F_OK):
         if not config.directory.is_dir() or not os.access(config.directory, os.R_OK | os.W_OK | os.X_OK):
             yield f"{where}: {config.directory}: is no folder this user can write"
     elif not os.access(config.directory.parent, os.W_OK | os.X_OK):
@@ -58,7 +58,9 @@ def _storage(config: Config) -> Iterator[str]:
     where = config.at("storage", "recordings")
     if any(sign in str(config.recordings) for sign in _UNSAFE):
         yield f"{where}: {config.recordings}: the switch would misread one of {_UNSAFE}"
-    elif (config.recordings_named or config.recordings.exists()) and (trouble := spool_of(config).trouble()):
+    elif (config.recordings_named or os.access(config.recordings, os.F_OK)) and (
+        trouble := spool_of(config).trouble()
+    ):
         yield f"{where}: {trouble}"
 
 
@@ -66,12 +68,13 @@ def _mail(config: Config) -> Iterator[str]:
     for key, path in (("password_file", config.password_file), ("ca_file", config.ca_file)):
         if path is not None and (refused := _unreadable(path)):
             yield f"{config.at('mail', 'smtp', key)}: {refused}"
-    if (
-        config.maildir is not None
-        and config.maildir.exists()
-        and not os.access(config.maildir, os.W_OK | os.X_OK)
-    ):
-        yield f"{config.at('mail', 'maildir')}: {config.maildir}: cannot be written"
+    if config.maildir is not None:
+        # Folders that are missing are made, below the nearest that is there.
+        nearest = next(
+            place for place in (config.maildir, *config.maildir.parents) if os.access(place, os.F_OK)
+        )
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            yield f"{config.at('mail', 'maildir')}: {nearest}: is no folder this user can write"
 
 
 def _greetings(config: Config) -> Iterator[str]:

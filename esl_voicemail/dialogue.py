@@ -206,8 +206,9 @@ class Script:
     silence_seconds: int
     pause_ms: int = 400
     answer_seconds: float = 10.0
-    spare_seconds: float = 15.0
+    spare_seconds: float = 10.0
     settling_seconds: float = 25.0
+    hang_up_seconds: float = 5.0
 
 
 Step = Callable[["Dialogue", Input], tuple[Command, ...]]
@@ -393,6 +394,8 @@ class Dialogue:
                 return script.max_seconds + 1 + script.spare_seconds
             case State.SETTLING:
                 return script.settling_seconds
+            case State.HANGING_UP:
+                return script.hang_up_seconds
             case _:
                 return script.spare_seconds
 

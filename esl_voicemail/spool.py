@@ -4,6 +4,7 @@ The switch writes here, so every name is ours and says whose message it is: the 
 nothing a caller chose. Everything in this room blocks on a disk; call it from a worker thread.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -34,9 +35,10 @@ class Spool:
         """Return in one line why nothing can be recorded now, or None when all is well."""
         folder = self.recordings
         try:
-            if not folder.is_dir():
+            if not folder.exists():
                 return f"{folder}: no such folder; create it, writable for the switch and for this service"
-            shadow = next((entry.name for entry in os.scandir(folder) if entry.name in _RATES), None)
+            with os.scandir(folder) as entries:
+                shadow = next((entry.name for entry in entries if entry.name in _RATES), None)
             if shadow:
                 return f"{folder}/{shadow}: the switch would write there instead; remove or rename it"
             with tempfile.TemporaryFile(dir=folder):
@@ -91,21 +93,27 @@ class Spool:
         self.corrupt.mkdir(exist_ok=True)
         aside = self.corrupt / path.name
         n = 1
-        while aside.exists():
+        while os.path.lexists(aside):
             aside = self.corrupt / f"{path.name}.{n}"
             n += 1
-        path.rename(aside)
+        try:
+            path.rename(aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _carry(path, aside)
         sync_folder(self.corrupt)
         return aside
 
     def files(self) -> list[tuple[Path, float]]:
         """Return what lies in the folder, with the time each was last written (epoch seconds)."""
         found = []
-        for entry in os.scandir(self.recordings):
-            try:
-                found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_mtime))
-            except FileNotFoundError:
-                continue
+        with os.scandir(self.recordings) as entries:
+            for entry in entries:
+                try:
+                    found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_mtime))
+                except FileNotFoundError:
+                    continue
         return found
 
 
@@ -113,6 +121,18 @@ def owner_of(path: Path) -> tuple[str, str] | None:
     """Return the mailbox and message a file's name speaks of, or None for a foreign file."""
     found = _NAME.fullmatch(path.name)
     return (found["mailbox"], found["message_id"]) if found else None
+
+
+def _carry(path: Path, aside: Path) -> None:
+    """Move across file systems: a whole copy stands on the other disk before the original goes."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        shutil.move(path, aside)
+        return
+    shutil.copy2(path, aside)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(aside.parent)
+    path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Native threads for what would hold the event loop: disks and codecs."""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeVar
 
 import gevent
 from gevent.threadpool import ThreadPool
@@ -18,17 +19,36 @@ class Workers:
 
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on a thread and return its result or raise its error."""
-        result: T = self._pool.apply(work, args, kwargs)
-        return result
+        outcome: _Outcome[T] = self._pool.apply(_try, (lambda: work(*args, **kwargs),))
+        return outcome.unpack()
 
     def run_within(self, seconds: float, work: Callable[[], T], otherwise: T) -> T:
         """Run work, but wait no longer than this: a disk that hangs keeps its thread, not us."""
         try:
-            result: T = self._pool.spawn(work).get(timeout=seconds)  # type: ignore[assignment]
+            outcome: _Outcome[T] = self._pool.spawn(_try, work).get(timeout=seconds)  # type: ignore[assignment]
         except gevent.Timeout:
             return otherwise
-        return result
+        return outcome.unpack()
 
     def close(self) -> None:
         """Let the threads go."""
         self._pool.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[T]):
+    result: T | None
+    error: Exception | None
+
+    def unpack(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]
+
+
+def _try(work: Callable[[], T]) -> _Outcome[T]:
+    """Carry an error back as a value: raised in a thread, gevent would also print its traceback."""
+    try:
+        return _Outcome(work(), None)
+    except Exception as error:  # noqa: BLE001 - the greenlet that waits raises it
+        return _Outcome(None, error)

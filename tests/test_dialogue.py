@@ -58,7 +58,7 @@ def start() -> Dialogue:
 
 def done(dialogue: Dialogue, **said: object) -> ApplicationDone:
     """The completion of the application the dialogue waits for."""
-    return ApplicationDone(dialogue._awaited, **said)  # type: ignore[arg-type]  # noqa: SLF001
+    return ApplicationDone(dialogue._awaited, **said)  # type: ignore[arg-type]
 
 
 def walk(dialogue: Dialogue, *happened: type[Input] | Input) -> list[Command]:

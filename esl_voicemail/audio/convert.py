@@ -43,7 +43,7 @@ def attachment(path: Path, name: str) -> bytes:
         if not wanted.codec:
             return path.read_bytes()
         return _encode(path, wanted)
-    except (OSError, av.FFmpegError) as error:
+    except (OSError, av.FFmpegError, IndexError) as error:
         raise RecordingError(f"{path.name}: cannot be read as {name}: {error}") from error
 
 

@@ -9,11 +9,13 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from esl_voicemail.errors import RecordingError
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _CHUNKS_AT_MOST = 64
+_LARGEST_BYTES = 0xFFFFFFFF  # a RIFF file counts itself in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +40,33 @@ def inspect(path: Path) -> Wav:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            return _inspect(file.read(4096), size)
+            return _inspect(file, size)
     except OSError as error:
         raise RecordingError(f"{path.name}: {error.strerror}") from error
-    except (struct.error, ValueError) as error:
+    except struct.error as error:
+        raise RecordingError(f"{path.name}: a WAV that ends before its audio begins") from error
+    except ValueError as error:
         raise RecordingError(f"{path.name}: {error}") from error
 
 
-def _inspect(head: bytes, size: int) -> Wav:
+def _inspect(file: BinaryIO, size: int) -> Wav:
+    head = file.read(12)
     if size < 44 or head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         raise ValueError(f"no WAV file ({size} bytes)")
+    if size > _LARGEST_BYTES:
+        raise ValueError(f"larger than a WAV can be ({size} bytes)")
     riff_bytes = struct.unpack_from("<I", head, 4)[0]
     form: tuple[int, int, int, int] | None = None
     at = 12
     for _ in range(_CHUNKS_AT_MOST):
-        name, length = struct.unpack_from("<4sI", head, at)
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8))
         at += 8
         if name == b"fmt ":
-            tag, channels, rate, _, frame, bits = struct.unpack_from("<HHIIHH", head, at)
+            fields = file.read(min(length, 26))
+            tag, channels, rate, _, frame, bits = struct.unpack_from("<HHIIHH", fields)
+            if tag == _EXTENSIBLE and len(fields) == 26:
+                tag = struct.unpack_from("<H", fields, 24)[0]  # the first bytes of SubFormat
             if tag not in (_PCM, _EXTENSIBLE) or not rate or not channels or bits not in (8, 16, 24, 32):
                 raise ValueError(
                     f"a WAV that is not PCM (format {tag}, {channels} channels, {rate} Hz, {bits} bits)"
@@ -79,7 +90,8 @@ def _measured(form: tuple[int, int, int, int], at: int, length: int, riff_bytes:
     right = 0 < length <= on_disk or length == on_disk == 0
     data_bytes = length if right else on_disk
     data_bytes -= data_bytes % frame
-    return Wav(rate, channels, sample_bytes, at, data_bytes, right and riff_bytes + 8 <= size)
+    riff_right = at + data_bytes <= riff_bytes + 8 <= size
+    return Wav(rate, channels, sample_bytes, at, data_bytes, right and riff_right)
 
 
 def mend(path: Path, wav: Wav) -> None:

@@ -51,18 +51,38 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors go to standard error, one line each."""
+    if getattr(sys, "stdout", None) is None:  # closed, as `>&-` leaves it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - held until the process ends
     try:
-        asked = parser().parse_args(arguments)
-        code: int = asked.run(asked)
+        code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output went away, as `head` does: that is its right.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return 0
+    except OSError as error:
+        print(f"esl-voicemail: {error}", file=sys.stderr)
+        _say_no_more()
+        return FAILED
+    else:
+        return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        asked = parser().parse_args(arguments)
+        code: int = asked.run(asked)
     except VoicemailError as error:
         print(error, file=sys.stderr)
         return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+    except SystemExit as end:  # argparse, after --help, --version or a wrong argument
+        return int(end.code or 0)
     except KeyboardInterrupt:
         return 130
     else:
         return code
+
+
+def _say_no_more() -> None:
+    """Let what is still buffered go nowhere, or Python fails on it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,9 +26,10 @@ from esl_voicemail.config.sections import (
     SwitchSection,
 )
 from esl_voicemail.config.source import Source, Trail, parse, read, show
-from esl_voicemail.config.values import Address, mailbox_name
+from esl_voicemail.config.values import Address, NotTextError, mailbox_name
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.hours import parse_week
+from esl_voicemail.model import one_line
 
 PLACES = (Path("voicemail.yaml"), Path("/etc/esl-voicemail/voicemail.yaml"))
 VARIABLE = "ESL_VOICEMAIL_CONFIG"
@@ -43,7 +45,7 @@ _MAILBOX = TypeAdapter(MailboxSection)
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything configured; paths are absolute. `origin` maps a trail to its file:line."""
+    """Everything configured; paths are absolute. `at` says where a setting stands."""
 
     source: Source
     listen: Address
@@ -58,8 +60,8 @@ class Config:
     ca_file: Path | None
     http: HttpSection
     log: LogSection
-    mailboxes: dict[str, Mailbox]
-    mailbox_sources: dict[str, tuple[Source, Trail]] = field(default_factory=dict)
+    mailboxes: Mapping[str, Mailbox]
+    mailbox_sources: Mapping[str, tuple[Source, Trail]] = field(default_factory=dict)
 
     def at(self, *trail: str | int) -> str:
         """Return `file:line: section.key` of a setting, as an error message begins."""
@@ -73,7 +75,7 @@ def find(named: str | None, environment: Mapping[str, str] = os.environ) -> Path
     """Return the configuration file to use, or None for the embedded defaults."""
     if named or environment.get(VARIABLE):
         return Path(named or environment[VARIABLE])
-    return next((place for place in PLACES if place.is_file()), None)
+    return next((place for place in PLACES if _is_there(place)), None)
 
 
 def load(path: Path | None) -> Config:
@@ -104,9 +106,12 @@ def _add_folder(
     origins: dict[str, tuple[Source, Trail]],
 ) -> None:
     problems: list[str] = []
-    if not folder.is_dir():
-        raise ConfigError([f"{source.at(('mailboxes_dir',))}: mailboxes_dir: no such folder: {folder}"])
-    for path in sorted(folder.glob("*.yaml")):
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".yaml")
+    except OSError as error:
+        where = source.at(("mailboxes_dir",))
+        raise ConfigError([f"{where}: mailboxes_dir: {folder}: cannot be read: {error.strerror}"]) from error
+    for path in paths:
         key = path.stem
         try:
             mailbox_name(key)
@@ -122,7 +127,7 @@ def _add_folder(
         except ValidationError as error:
             problems.extend(_word(problem, one, ("mailboxes", key)) for problem in error.errors())
         except ValueError as error:
-            problems.append(f"{path}:1: {error}")
+            problems.append(f"{path}:1: {show(('mailboxes', key))}: {error}")
     if problems:
         raise ConfigError(problems)
 
@@ -154,8 +159,10 @@ def _resolve(
         ca_file=folder / smtp.ca_file if smtp.ca_file else None,
         http=config.http,
         log=config.log,
-        mailboxes={key: _mailbox(key, one, config.defaults, greetings) for key, one in sections.items()},
-        mailbox_sources=origins,
+        mailboxes=MappingProxyType(
+            {key: _mailbox(key, one, config.defaults, greetings) for key, one in sections.items()}
+        ),
+        mailbox_sources=MappingProxyType(origins),
     )
     problems = _contradictions(resolved)
     if problems:
@@ -177,7 +184,7 @@ def _mailbox(key: str, section: MailboxSection, defaults: DefaultsSection, folde
         numbers=section.numbers,
         recipients=section.recipients,
         reply_to=section.reply_to,
-        greetings=greetings,
+        greetings=MappingProxyType(greetings),
         thanks=shipped / "thanks.wav",
         apology=shipped / "apology.wav",
         week=None if section.hours is None else parse_week(section.hours),
@@ -193,7 +200,18 @@ def shipped_greetings(language: str) -> Path:
 
 def _greeting(path: str, folders: list[Path]) -> Path:
     places = [folder / path for folder in (*folders, folders[0].parent)]
-    return next((place for place in places if place.exists()), places[0])
+    return next((place for place in places if _is_there(place)), places[0])
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something stands there; what may not even be looked at counts, so that it is reported."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _contradictions(config: Config) -> list[str]:
@@ -217,11 +235,13 @@ def _contradictions(config: Config) -> list[str]:
 def _word(problem: ErrorDetails, source: Source, prefix: Trail) -> str:
     trail = tuple(step for step in problem["loc"] if step != "[key]")
     shown = show((*prefix, *trail))
-    return f"{source.at(trail)}: {shown + ': ' if shown else ''}{_sentence(problem)}"
+    sentence = one_line(_sentence(problem, source.written.get(trail)), 400)
+    return f"{source.at(trail)}: {shown + ': ' if shown else ''}{sentence}"
 
 
-def _sentence(problem: ErrorDetails) -> str:
-    kind, given, limits = problem["type"], problem["input"], problem.get("ctx", {})
+def _sentence(problem: ErrorDetails, written: str | None) -> str:
+    kind, limits = problem["type"], problem.get("ctx", {})
+    given = _given(problem["input"], written)
     match kind:
         case "extra_forbidden":
             return "unknown key" + _hint(str(problem["loc"][-1]))
@@ -230,21 +250,23 @@ def _sentence(problem: ErrorDetails) -> str:
                 "; give at least one mail address" if problem["loc"][-1] == "recipients" else ""
             )
         case "string_type":
-            return f'must be text; write it in quotes, as in "{given}"' if _scalar(given) else "must be text"
+            return _not_text(given, written)
         case "int_type" | "int_parsing" | "int_from_float":
-            return f"must be a whole number, not {given!r}"
+            return f"must be a whole number, not {given}"
         case "bool_type":
-            return f"must be true or false, not {given!r}"
+            return f"must be true or false, not {given}"
         case "greater_than_equal":
             return f"must be at least {limits['ge']}, not {given}"
         case "less_than_equal":
             return f"must be at most {limits['le']}, not {given}"
         case "literal_error":
-            return f"must be one of {limits['expected']}, not {given!r}"
+            return f"must be one of {limits['expected']}, not {given}"
         case "tuple_type" | "list_type":
-            return f"must be a list, as in [one, two], not {_kind(given)}"
+            return f"must be a list, as in [one, two], not {given}"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"must be a section (key: value), not {_kind(given)}"
+            return f"must be a section (key: value), not {given}"
+        case "value_error" if isinstance(limits.get("error"), NotTextError):
+            return _not_text(given, written)
         case "value_error":
             return str(limits.get("error", problem["msg"]))
         case _:
@@ -262,14 +284,21 @@ def _hint(key: str) -> str:
         LogSection,
     )
     known = {info.alias or name for section in sections for name, info in section.model_fields.items()}
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.7)
     return (
         f"; did you mean {close[0]!r}?" if close else "; see voicemail.yaml in the documentation for the keys"
     )
 
 
-def _scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float)
+def _not_text(given: str, written: str | None) -> str:
+    if not written or given == "nothing":
+        return f"must be text, not {given}"
+    return f'must be text; write it in quotes, as in "{written}"'
+
+
+def _given(value: Any, written: str | None) -> str:
+    """Name what stands there: text in quotes, anything else as the file has it (`yes`, 010, 1:20)."""
+    return written if written and not isinstance(value, str | None) else _kind(value)
 
 
 def _kind(value: Any) -> str:

@@ -1,5 +1,6 @@
 """A mailbox as the service uses it: its own settings and the inherited ones, resolved."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ class Mailbox:
     numbers: tuple[str, ...]
     recipients: tuple[MailAddress, ...]
     reply_to: MailAddress | None
-    greetings: dict[str, Path]
+    greetings: Mapping[str, Path]
     thanks: Path
     apology: Path
     week: Week | None

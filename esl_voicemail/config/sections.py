@@ -9,6 +9,7 @@ from esl_voicemail.config.values import (
     Address,
     AddressText,
     Country,
+    Host,
     Hours,
     Line,
     MailAddress,
@@ -57,7 +58,7 @@ class StorageSection(Section):
 class SmtpSection(Section):
     """The mail server that takes our mails."""
 
-    host: Line
+    host: Host
     port: Annotated[StrictInt, Field(ge=1, le=65535)] | None = None
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: Line | None = None

@@ -11,22 +11,30 @@ from typing import Any
 import yaml
 
 from esl_voicemail.errors import ConfigError
+from esl_voicemail.model import one_line
 
 Trail = tuple[str | int, ...]
 
 # Deeper nesting than this is no configuration; it would only exhaust the stack.
 _DEEPEST = 20
 _LARGEST_BYTES = 1 << 20
+# An alias stands for all that its anchor holds, so a small file may mean billions of values.
+_MOST_VALUES = 100_000
+_LARGEST_NUMBER_BITS = 1024
+
+_MAP, _SEQ = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
+_SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp")}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A read file: its name as shown, its folder, its values and their lines."""
+    """A read file: its name as shown, its folder, its values, their lines and how each scalar is written."""
 
     name: str
     folder: Path
     values: Any
     lines: dict[Trail, int] = field(default_factory=dict)
+    written: dict[Trail, str] = field(default_factory=dict)
 
     def at(self, trail: Trail) -> str:
         """Return `file:line` of a value, or of the nearest section around it."""
@@ -39,9 +47,11 @@ def read(path: Path) -> Source:
     """Read one YAML file; ConfigError for what cannot be read, is no YAML or repeats a key."""
     name = str(path)
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
+        if len(content) > _LARGEST_BYTES:
             raise ConfigError([f"{name}: larger than 1 MiB; this is no configuration file"])
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except OSError as error:
         raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
@@ -58,7 +68,8 @@ def parse(text: str, name: str, folder: Path) -> Source:
         reading = _Reading(name, loader)
         values = reading.value(root, ()) if root is not None else {}
     except yaml.YAMLError as error:
-        raise ConfigError([f"{name}{_where(error)}: is not YAML: {_said(error)}"]) from error
+        wrong = "" if isinstance(error, _RefusedError) else "is not YAML: "
+        raise ConfigError([f"{name}:{_line(error, text)}: {wrong}{_said(error)}"]) from error
     except RecursionError as error:
         raise ConfigError([f"{name}:1: is nested too deeply"]) from error
     finally:
@@ -66,12 +77,17 @@ def parse(text: str, name: str, folder: Path) -> Source:
             loader.dispose()
     if reading.problems:
         raise ConfigError(reading.problems)
-    return Source(name, folder, values, reading.lines)
+    return Source(name, folder, values, reading.lines, reading.written)
 
 
 def show(trail: Trail) -> str:
     """Write a trail as an operator would: `mailboxes.sales.recipients[0]`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in trail).removeprefix(".")
+    steps = (f"[{step}]" if isinstance(step, int) else f".{one_line(step, 60)}" for step in trail)
+    return "".join(steps).removeprefix(".")
+
+
+class _RefusedError(yaml.MarkedYAMLError):
+    """YAML, but nothing that a configuration may hold."""
 
 
 class _Reading:
@@ -79,21 +95,36 @@ class _Reading:
         self.name = name
         self.loader = loader
         self.lines: dict[Trail, int] = {}
+        self.written: dict[Trail, str] = {}
+        self.values = 0
         self.problems: list[str] = []
 
     def value(self, node: yaml.Node, trail: Trail) -> Any:
         self.lines.setdefault(trail, node.start_mark.line + 1)
+        self.values += 1
         if len(trail) > _DEEPEST:
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=node.start_mark)
-        if isinstance(node, yaml.MappingNode):
+            raise _refused("is nested too deeply", node)
+        if self.values > _MOST_VALUES:
+            raise _refused(f"holds more than {_MOST_VALUES} values, aliases counted", node)
+        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
             return dict(self._pairs(node, trail))
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.SequenceNode) and node.tag == _SEQ:
             return [self.value(item, (*trail, n)) for n, item in enumerate(node.value)]
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALARS:
+            raise _refused(f"the tag {node.tag} is not supported", node)
+        self.written[trail] = node.value
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
         try:
-            return self.loader.construct_object(node)
-        except ValueError as error:
-            # SafeLoader lets a date such as 2026-13-45 escape as a ValueError.
-            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
+            value = self.loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError) as error:
+            # SafeLoader lets all of these escape, for `2026-13-45`, `!!bool x`, `!!int ""`, `!!timestamp x`.
+            kind = node.tag.rpartition(":")[2]
+            raise _refused(f"{node.value[:60]!r} is no {kind}; write text in quotes", node) from error
+        if isinstance(value, int) and value.bit_length() > _LARGEST_NUMBER_BITS:
+            raise _refused("a number as large as this means nothing here", node)
+        return value
 
     def _pairs(self, node: yaml.MappingNode, trail: Trail) -> Iterator[tuple[str, Any]]:
         seen: dict[str, int] = {}
@@ -113,11 +144,17 @@ class _Reading:
                 yield key, self.value(value_node, here)
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _refused(problem: str, node: yaml.Node) -> _RefusedError:
+    return _RefusedError(problem=problem, problem_mark=node.start_mark)
+
+
+def _line(error: yaml.YAMLError, text: str) -> int:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return f":{mark.line + 1}" if mark else ""
+    return mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
 
 
 def _said(error: yaml.YAMLError) -> str:
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return " ".join(str(said).split())
+    if str(said).startswith("but "):  # the rest of a sentence: "expected a single document in the stream"
+        said = f"{getattr(error, 'context', None)} {said}"
+    return one_line(str(said), 300)

@@ -21,7 +21,7 @@ Network = IPv4Network | IPv6Network
 _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]+)>")
 # `record` splits its argument on spaces and reads quotes, backslashes, $ and a leading {; see the
 # application's description in FreeSWITCH's mod_dptools.
-_UNSAFE_IN_PATH = re.compile(r"['\"\\${}\x00-\x1f\x7f]")
+_UNSAFE_IN_PATH = re.compile(r"['\"\\${}\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,14 @@ class MailAddress:
         return self.address.rpartition("@")[2]
 
 
+class NotTextError(ValueError):
+    """A value that must be text is something else to YAML; `load` words it as it was written."""
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    shown = str(value).lower() if isinstance(value, bool) else value
-    raise ValueError(f'must be text; write it in quotes, as in "{shown}"')
+    raise NotTextError("must be text")
 
 
 def _address(value: Any) -> Address:
@@ -65,7 +68,7 @@ def _address(value: Any) -> Address:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"{text!r}: put an IPv6 address in brackets, as in [::1]:8084")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError(f"{text!r} is no address: write host:port, as in 127.0.0.1:8084")
     return Address(host, int(port))
 
@@ -112,19 +115,29 @@ def _country(value: Any) -> str:
     text = _text(value).upper()
     try:
         public_holidays(text, 2026)
-    except NotImplementedError:
+    except (NotImplementedError, TypeError):  # it looks any name up, `MON` and `PUBLIC` too
         raise ValueError(
             f"{text!r}: no public holidays are known for it; write a country such as PL"
         ) from None
     return text
 
 
-def _hours(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError('must be a section such as {mon-fri: "08:00-16:00"}')  # noqa: TRY004
-    hours = {str(days): _text(spans) for days, spans in value.items()}
-    parse_week(hours)
-    return hours
+def _days(value: str) -> str:
+    parse_week({value: ""})
+    return value
+
+
+def _spans(value: Any) -> str:
+    text = _text(value)
+    parse_week({"mon": text})
+    return text
+
+
+def _host(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[\w.-]+|[0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*", text):
+        raise ValueError(f"{text!r} is no host: write a name such as smtp.example.com, and the port apart")
+    return text
 
 
 def _number(value: Any) -> str:
@@ -158,7 +171,8 @@ NetworkText = Annotated[Network, BeforeValidator(_network)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone)]
 Region = Annotated[str, BeforeValidator(_region)]
 Country = Annotated[str, BeforeValidator(_country)]
-Hours = Annotated[dict[str, str], BeforeValidator(_hours)]
+Hours = dict[Annotated[str, AfterValidator(_days)], Annotated[str, BeforeValidator(_spans)]]
+Host = Annotated[str, BeforeValidator(_host)]
 Number = Annotated[str, BeforeValidator(_number)]
 PathText = Annotated[str, BeforeValidator(_path)]
 Line = Annotated[StrictStr, AfterValidator(lambda text: one_line(text, 100))]

@@ -109,4 +109,3 @@ class Listener:
         address = ip_address(host.partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self._allowed)
-

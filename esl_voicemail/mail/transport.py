@@ -32,6 +32,7 @@ class Timeouts:
     data: float = 120
     block: float = 180
     final: float = 600
+    quit: float = 5
 
 
 class Transport(Protocol):
@@ -66,7 +67,7 @@ class SmtpTransport:
         try:
             return self._transaction(server, envelope, message.as_bytes(policy=POLICY))
         finally:
-            _part(server)
+            _part(server, self.timeouts.quit)
 
     def probe(self, sender: str, recipients: Iterable[str]) -> list[tuple[str, Verdict]]:
         """Go as far as RCPT for each recipient and no further: nothing is sent."""
@@ -83,7 +84,7 @@ class SmtpTransport:
             lost = Deferred(None, _line(f"connection lost: {_words(error)}"))
             verdicts.extend((recipient, lost) for recipient in recipients[len(verdicts) :])
         finally:
-            _part(server)
+            _part(server, self.timeouts.quit)
         return verdicts
 
     def _open(self) -> "smtplib.SMTP | Deferred":
@@ -184,10 +185,10 @@ def _wait(server: smtplib.SMTP, seconds: float) -> None:
         server.sock.settimeout(seconds)
 
 
-def _part(server: smtplib.SMTP) -> None:
+def _part(server: smtplib.SMTP, seconds: float) -> None:
     """Say goodbye without listening: the verdict stands."""
     try:
-        _wait(server, 5)
+        _wait(server, seconds)
         server.quit()
     except (OSError, smtplib.SMTPException):
         server.close()

@@ -367,7 +367,7 @@ class Session:
         channel.set("playback_samples", str(samples))
         self._listener.emit("PLAYBACK_STOP", [*about, ("Playback-Status", "break" if cut else "done")])
         channel.set("current_application_response", "FILE PLAYED" if self._up else "PLAYBACK ERROR")
-        if self._up and stage is Stage.GREETING:
+        if cut is None and stage is Stage.GREETING:
             self.greeting_played = True
 
     def _note_terminator(self, cut: str | None) -> None:

@@ -29,7 +29,8 @@ class TrialOutcome:
     """What became of a trial call, as the switch saw it.
 
     `handed_back`: the service let go of a call that was up, so the dialplan goes on with it. `events_bytes`
-    counts the frames of events only. `error` is one line for a person when the trial came to nothing.
+    counts the frames of events only. `greeting_played`: he heard it to its end. `error` is one line for a
+    person when the trial came to nothing.
     """
 
     call_id: str

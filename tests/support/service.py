@@ -1,0 +1,162 @@
+"""The service as a process of its own, on free ports, with what a test wants to know of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from esl_voicemail.trial.caller import TrialCaller
+from esl_voicemail.trial.switch import TrialOutcome, place_call
+
+DEFAULTS: dict[str, Any] = {"listen": "127.0.0.1:0", "http": {"listen": "127.0.0.1:0"}}
+
+
+def until(met: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    """Wait for something another process brings about, and return it; fail loudly when it never comes."""
+    end = time.monotonic() + seconds
+    while not (found := met()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Service:
+    """A running server."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    config: Path
+    address: tuple[str, int]
+    http: str
+
+    @property
+    def log(self) -> str:
+        """All it has said so far."""
+        return (self.folder / "log").read_text()
+
+    @property
+    def recordings(self) -> Path:
+        """Where the switch records."""
+        return self.folder / "var" / "recordings"
+
+    def lines(self, event: str) -> list[dict[str, str]]:
+        """Return the log lines of one event, parsed."""
+        return [line for line in map(parse_logfmt, self.log.splitlines()) if line.get("event") == event]
+
+    def call(
+        self, caller: TrialCaller, mailbox: str = "default", *, pace: float = 50.0, **variables: str
+    ) -> TrialOutcome:
+        """Place a trial call and wait for its end."""
+        named = {"voicemail_mailbox": mailbox, "socket_resume": "true", **variables}
+        return place_call(self.address, caller, variables=named, pace=pace)
+
+    def mails(self, count: int = 1) -> list[EmailMessage]:
+        """Wait for this many mails in the Maildir and return them, oldest first."""
+        new = self.folder / "var" / "mail" / "new"
+        until(lambda: len(list(new.iterdir())) >= count, f"{count} mails")
+        found = [
+            message_from_bytes(path.read_bytes(), policy=policy.default) for path in sorted(new.iterdir())
+        ]
+        return [mail for mail in found if isinstance(mail, EmailMessage)]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the status and body of an HTTP answer."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, series: str) -> float:
+        """Return a sample's value by its whole name, labels included."""
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith(f"{series} "):
+                return float(line.rpartition(" ")[2])
+        raise AssertionError(f"no series {series}")
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
+        """Signal it and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+def command(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a folder and return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-m", "esl_voicemail", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def start(folder: Path, settings: Mapping[str, Any] | None = None) -> Service:
+    """Start a server with embedded defaults but for `settings`; wait until it serves."""
+    config = folder / "voicemail.yaml"
+    config.write_text(yaml.safe_dump({**DEFAULTS, **(settings or {})}, allow_unicode=True))
+    state = folder / "var" / "serve.json"
+    state.unlink(missing_ok=True)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "esl_voicemail", "serve"], cwd=folder, stderr=log, stdout=log
+        )
+
+    def serving() -> dict[str, Any] | None:
+        if process.poll() is not None:
+            raise AssertionError(
+                f"the server ended with {process.returncode}: {(folder / 'log').read_text()}"
+            )
+        return json.loads(state.read_text()) if state.exists() else None
+
+    said = until(serving, "the server serves")
+    host, _, port = said["listen"].rpartition(":")
+    return Service(folder, process, config, (host, int(port)), said["http"])
+
+
+@contextmanager
+def running(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Service]:
+    """Run a server for the length of a block; it must not have died meanwhile."""
+    service = start(folder, settings)
+    try:
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()
+
+
+def parse_logfmt(line: str) -> dict[str, str]:
+    """Read a logfmt line, strictly: an independent reading of what the service writes."""
+    found: dict[str, str] = {}
+    at = 0
+    decoder = json.JSONDecoder()
+    while at < len(line):
+        equals = line.index("=", at)
+        key = line[at:equals]
+        assert key.replace("_", "").isalnum(), f"not a key: {key!r} in {line!r}"
+        if line.startswith('"', equals + 1):
+            value, at = decoder.raw_decode(line, equals + 1)
+        else:
+            end = line.find(" ", equals)
+            at = len(line) if end < 0 else end
+            value = line[equals + 1 : at]
+        found[key] = value
+        at += 1
+    return found

@@ -1,0 +1,554 @@
+"""One mail out of the house, against a real SMTP server process and real folders."""
+
+import base64
+import re
+import socket
+from collections.abc import Iterator
+from email.message import EmailMessage
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from esl_voicemail.mail.maildir import Maildir
+from esl_voicemail.mail.message import POLICY
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
+from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope
+from tests.support.smtp import ScriptedSmtp, scripted_smtp
+
+USER, PASSWORD = "voicemail", "s3cret-and-long"
+ENVELOPE = Envelope("voicemail@example.com", "anna@example.com")
+PATIENT = Timeouts(20, 20, 20, 20, 20, 20, 20)
+SHORT = Timeouts(0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3)
+
+# Every step at which a server that wants STARTTLS and a password can misbehave before it has the mail.
+STEPS = ["CONNECT", "EHLO", "STARTTLS", "TLS", "AUTH", "MAIL", "RCPT", "DATA", "CONTENT", "FINAL"]
+
+
+@pytest.fixture(scope="module")
+def plain_server() -> Iterator[ScriptedSmtp]:
+    with scripted_smtp() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def guarded_server() -> Iterator[ScriptedSmtp]:
+    with scripted_smtp(security="starttls", user=USER, password=PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture
+def plain(plain_server: ScriptedSmtp) -> ScriptedSmtp:
+    """Plain text, no password."""
+    plain_server.forget()
+    plain_server.change(size=None)
+    return plain_server
+
+
+@pytest.fixture
+def guarded(guarded_server: ScriptedSmtp) -> ScriptedSmtp:
+    """STARTTLS and a password."""
+    guarded_server.forget()
+    guarded_server.change(starttls_offered=True, mechanisms=["PLAIN", "LOGIN"])
+    return guarded_server
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    path = tmp_path / "password"
+    path.write_text(f"{PASSWORD}\n")
+    return path
+
+
+def unguarded(server: ScriptedSmtp, timeouts: Timeouts = PATIENT) -> SmtpTransport:
+    return SmtpTransport(server.host, server.port, "none", timeouts=timeouts)
+
+
+def through(
+    server: ScriptedSmtp, password_file: Path, security: str = "starttls", timeouts: Timeouts = PATIENT
+) -> SmtpTransport:
+    return SmtpTransport(server.host, server.port, security, USER, password_file, server.ca_file, timeouts)
+
+
+def mail(text: str = "Good morning.\n") -> EmailMessage:
+    message = EmailMessage(policy=POLICY)
+    message["Subject"] = "A message"
+    message["From"] = ENVELOPE.sender
+    message["To"] = ENVELOPE.recipient
+    message.set_content(text, cte="7bit")
+    return message
+
+
+# --- delivered ---------------------------------------------------------------------------------------
+
+
+def test_a_mail_accepted_after_data_is_delivered_with_the_servers_words(plain):
+    plain.say("FINAL", "250 2.0.0 Ok: queued as 4XyZ")
+    message = mail()
+    assert unguarded(plain).send(ENVELOPE, message) == Delivered(250, "2.0.0 Ok: queued as 4XyZ")
+    [accepted] = plain.accepted
+    assert (accepted.sender, accepted.recipient) == (ENVELOPE.sender, ENVELOPE.recipient)
+    assert accepted.content == message.as_bytes(policy=POLICY)
+    assert plain.connections == 1
+
+
+@pytest.mark.parametrize("final", ["250 ok", "251 forwarded", "252 perhaps", "250-first\r\n250 second", "250"])
+def test_every_2xx_after_the_dot_is_delivered(plain, final):
+    plain.say("FINAL", final)
+    assert isinstance(unguarded(plain).send(ENVELOPE, mail()), Delivered)
+
+
+@pytest.mark.parametrize("mishap", ["421", "554", "garbage", "binary", "too long", "drop", "reset", "silence"])
+def test_an_accepted_mail_stays_delivered_whatever_happens_at_quit(plain, mishap):
+    if mishap in ("421", "554"):
+        plain.say("QUIT", f"{mishap} 4.3.0 going down", then_drop=True)
+    elif mishap == "garbage":
+        plain.say("QUIT", "and goodbye to you")
+    elif mishap == "binary":
+        plain.say("QUIT", bytes(range(256)))
+    elif mishap == "too long":
+        plain.say("QUIT", "221 " + "x" * 20_000)
+    else:
+        getattr(plain, mishap)("QUIT")
+    timeouts = Timeouts(quit=0.3)
+    assert unguarded(plain, timeouts).send(ENVELOPE, mail()) == Delivered(250, "2.0.0 Ok: queued as T1")
+    assert len(plain.accepted) == 1
+
+
+def test_a_server_that_knows_no_ehlo_is_greeted_with_helo(plain):
+    plain.say("EHLO", "502 5.5.1 unknown")
+    assert isinstance(unguarded(plain).send(ENVELOPE, mail()), Delivered)
+    assert plain.commands("HELO")
+
+
+@pytest.mark.parametrize("mechanisms", [["PLAIN", "LOGIN"], ["LOGIN", "PLAIN"], ["PLAIN"], ["LOGIN"], ["NTLM", "LOGIN"]])
+def test_starttls_and_a_password_by_whatever_mechanism_is_offered(guarded, password_file, mechanisms):
+    guarded.change(mechanisms=mechanisms)
+    assert isinstance(through(guarded, password_file).send(ENVELOPE, mail()), Delivered)
+    said = guarded.transcript
+    assert said.index("C: STARTTLS") < next(n for n, line in enumerate(said) if line.startswith("C: AUTH"))
+    assert len(guarded.commands("EHLO")) == 2
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_a_password_may_hold_any_character(tmp_path, mechanism):
+    password = "zażółć 🔑 %s\\"
+    (tmp_path / "password").write_text(password + "\n", encoding="utf-8")
+    with scripted_smtp(security="tls", user=USER, password=password, mechanisms=(mechanism,)) as server:
+        assert isinstance(through(server, tmp_path / "password", "tls").send(ENVELOPE, mail()), Delivered)
+
+
+def test_implicit_tls_delivers(password_file):
+    with scripted_smtp(security="tls", user=USER, password=PASSWORD) as server:
+        assert isinstance(through(server, password_file, "tls").send(ENVELOPE, mail()), Delivered)
+        assert not server.commands("STARTTLS")
+        assert len(server.accepted) == 1
+
+
+# --- refused -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "FINAL"])
+@pytest.mark.parametrize("then_drop", [False, True], ids=["stays", "hangs up"])
+def test_4xx_defers_with_the_servers_code_and_words(guarded, password_file, step, then_drop):
+    guarded.say(step, "421 4.7.0 try again later", then_drop=then_drop)
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert verdict == Deferred(421, "4.7.0 try again later")
+    assert guarded.accepted == []
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "FINAL"])
+@pytest.mark.parametrize("then_drop", [False, True], ids=["stays", "hangs up"])
+def test_5xx_on_the_message_or_its_recipient_bounces(guarded, password_file, step, then_drop):
+    guarded.say(step, "550 5.1.1 no such user here", then_drop=then_drop)
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert verdict == Bounced(550, "5.1.1 no such user here")
+    assert guarded.accepted == []
+
+
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO", "STARTTLS", "AUTH"])
+@pytest.mark.parametrize("then_drop", [False, True], ids=["stays", "hangs up"])
+def test_5xx_on_our_set_up_defers_and_says_it_is_ours(guarded, password_file, step, then_drop):
+    guarded.say(step, "554 5.7.1 not you", then_drop=then_drop)
+    guarded.say("HELO", "554 5.7.1 not you", then_drop=then_drop)
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    if step == "EHLO" and then_drop:
+        assert isinstance(verdict, Deferred)
+    else:
+        assert verdict == Deferred(554, "5.7.1 not you", ours=True)
+    assert guarded.accepted == []
+
+
+def test_a_wrong_password_defers_is_ours_and_is_not_repeated_to_the_log(guarded, tmp_path):
+    (tmp_path / "wrong").write_text("wrong-password")
+    verdict = through(guarded, tmp_path / "wrong").send(ENVELOPE, mail())
+    assert verdict == Deferred(535, "5.7.8 wrong user or password", ours=True)
+    assert guarded.commands("MAIL") == []
+
+
+def test_a_wrong_password_is_offered_once_so_that_no_account_is_locked(guarded, tmp_path):
+    (tmp_path / "wrong").write_text("wrong-password")
+    through(guarded, tmp_path / "wrong").send(ENVELOPE, mail())
+    assert len(guarded.commands("AUTH")) == 1
+
+
+@pytest.mark.parametrize("mechanisms", [["GSSAPI", "NTLM"], []])
+def test_no_mechanism_we_know_defers_and_is_ours(guarded, password_file, mechanisms):
+    guarded.change(mechanisms=mechanisms)
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert verdict.ours
+    assert guarded.commands("AUTH") == guarded.commands("MAIL") == []
+
+
+def test_a_missing_password_file_defers_is_ours_and_is_named(guarded, tmp_path):
+    verdict = through(guarded, tmp_path / "gone").send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert verdict.ours
+    assert str(tmp_path / "gone") in verdict.reply
+
+
+def test_a_missing_ca_file_defers_is_ours_and_is_named(guarded, password_file, tmp_path):
+    transport = SmtpTransport(
+        guarded.host, guarded.port, "starttls", USER, password_file, tmp_path / "gone.pem", PATIENT
+    )
+    verdict = transport.send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert verdict.ours
+    assert "gone.pem" in verdict.reply
+
+
+def test_one_recipient_refused_is_no_matter_of_another(plain):
+    plain.say("RCPT", "550 5.1.1 unknown", recipient="gone@example.com")
+    transport = unguarded(plain)
+    assert isinstance(transport.send(Envelope(ENVELOPE.sender, "gone@example.com"), mail()), Bounced)
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    assert [one.recipient for one in plain.accepted] == [ENVELOPE.recipient]
+
+
+# --- neither accepted nor refused --------------------------------------------------------------------
+
+
+def test_a_refused_connection_defers_and_names_the_server():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    verdict = SmtpTransport("127.0.0.1", port, "none").send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, False)
+    assert f"127.0.0.1:{port}" in verdict.reply
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("mishap", ["drop", "reset"])
+def test_a_connection_lost_at_any_step_defers(guarded, password_file, step, mishap):
+    getattr(guarded, mishap)(step)
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, False)
+    assert verdict.reply
+    assert guarded.accepted == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_server_that_falls_silent_at_any_step_defers(guarded, password_file, step):
+    guarded.silence(step)
+    with gevent.Timeout(10):
+        verdict = through(guarded, password_file, timeouts=SHORT).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, False)
+    assert verdict.reply
+
+
+@pytest.mark.parametrize("mishap", ["silence", "drop"])
+def test_a_tls_handshake_that_is_not_answered_defers(password_file, mishap):
+    with scripted_smtp(security="tls", user=USER, password=PASSWORD) as server:
+        getattr(server, mishap)("TLS")
+        verdict = through(server, password_file, "tls", SHORT).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, False)
+
+
+def test_a_mail_taken_by_a_server_that_then_drops_the_line_goes_again(plain):
+    plain.drop("FINAL", times=1, accept=True)
+    transport, message = unguarded(plain), mail()
+    assert isinstance(transport.send(ENVELOPE, message), Deferred)
+    assert isinstance(transport.send(ENVELOPE, message), Delivered)
+    first, second = plain.accepted
+    assert first == second
+
+
+def test_a_server_that_stops_reading_defers(plain):
+    plain.stop_reading()
+    timeouts = Timeouts(block=0.5, final=0.5, quit=0.2)
+    with gevent.Timeout(20):
+        verdict = unguarded(plain, timeouts).send(ENVELOPE, mail("x" * 76 + "\n" + "y" * 20_000_000 + "\n"))
+    assert isinstance(verdict, Deferred)
+    assert verdict.code is None
+
+
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "FINAL"])
+@pytest.mark.parametrize("reply", ["no reply at all", "", "99 short", "2500000"], ids=repr)
+def test_a_reply_that_is_none_defers_without_a_code(guarded, password_file, step, reply):
+    guarded.say(step, reply)
+    guarded.say("HELO", reply)
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert verdict.code is None
+    assert guarded.accepted == []
+
+
+@pytest.mark.parametrize(("step", "code"), [("DATA", 250), ("DATA", 221), ("MAIL", 251), ("MAIL", 354), ("RCPT", 354), ("FINAL", 354)])
+def test_a_positive_reply_out_of_place_is_no_delivery(plain, step, code):
+    plain.say(step, f"{code} fine by me")
+    verdict = unguarded(plain).send(ENVELOPE, mail())
+    assert verdict == Deferred(code, "fine by me")
+    assert plain.accepted == []
+
+
+# --- TLS ---------------------------------------------------------------------------------------------
+
+
+def test_starttls_not_offered_defers_is_ours_and_nothing_more_is_said(guarded, password_file):
+    guarded.change(starttls_offered=False)
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert verdict.ours
+    assert "STARTTLS" in verdict.reply
+    assert guarded.commands("AUTH") == guarded.commands("MAIL") == []
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize(("fault", "words"), [("untrusted", "certificate"), ("wrong name", "certificate")])
+def test_a_certificate_that_proves_nothing_defers_and_no_password_is_sent(
+    password_file, security, fault, words
+):
+    certificate: dict[str, Any] = {"trusted": False} if fault == "untrusted" else {"name": "else.example.com"}
+    with scripted_smtp(security=security, user=USER, password=PASSWORD, **certificate) as server:
+        verdict = through(server, password_file, security).send(ENVELOPE, mail())
+        assert server.connections == 1
+        said = "\n".join(server.transcript)
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, True)
+    assert words in verdict.reply
+    assert "AUTH PLAIN A" not in said
+    assert "MAIL" not in said.upper()
+
+
+def test_implicit_tls_to_a_port_that_speaks_plain_text_defers_and_is_ours(plain, password_file):
+    transport = SmtpTransport(plain.host, plain.port, "tls", USER, password_file, timeouts=PATIENT)
+    verdict = transport.send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, True)
+
+
+@pytest.mark.parametrize("step", ["AUTH", "MAIL", "FINAL"])
+def test_the_password_is_in_no_repr_and_no_verdict(guarded, password_file, step):
+    guarded.say(step, "550 5.0.0 no")
+    transport = through(guarded, password_file)
+    shown = repr(transport) + repr(transport.send(ENVELOPE, mail()))
+    assert PASSWORD not in shown
+    assert base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode() not in shown
+
+
+# --- the bytes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".\n",
+        "..\n",
+        ".\n.\n.\n",
+        "before\n.\nafter\n",
+        ".hidden\n..twice hidden\n... thrice\n",
+        "x.\n.x\n",
+        "\n.\n\n.\n",
+        ".",
+        "no line end at all",
+        "\n\n\n",
+        "QUIT\nRSET\n.\nMAIL FROM:<a@b.example>\n",
+    ],
+    ids=repr,
+)
+def test_lines_that_begin_with_dots_arrive_byte_for_byte(plain, text):
+    message = mail(text)
+    assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
+    [accepted] = plain.accepted
+    assert accepted.content == message.as_bytes(policy=POLICY)
+    body = accepted.content.partition(b"\r\n\r\n")[2]
+    assert body.replace(b"\r\n", b"\n").rstrip(b"\n") == text.encode().rstrip(b"\n")
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(". a", max_size=4), max_size=6).map("\n".join))
+def test_any_pattern_of_dots_and_line_ends_arrives_byte_for_byte(plain, text):
+    plain.forget()
+    message = mail(text + "\n")
+    assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
+    [accepted] = plain.accepted
+    assert accepted.content == message.as_bytes(policy=POLICY)
+
+
+def test_a_dot_at_the_edge_of_a_block_is_doubled_too(plain):
+    base = len(mail("").as_bytes(policy=POLICY))
+    for shift in range(-4, 5):
+        plain.forget()
+        message = mail("x" * ((1 << 16) - base - 2 + shift) + "\n.\n.\nend\n")
+        assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
+        assert plain.accepted[0].content == message.as_bytes(policy=POLICY)
+
+
+def test_a_large_mail_arrives_whole_with_crlf_line_ends_only(guarded, password_file):
+    sound = bytes(range(256)) * 20 * 1024
+    message = mail()
+    message.add_attachment(sound, maintype="audio", subtype="wav", filename="message.wav")
+    assert isinstance(through(guarded, password_file).send(ENVELOPE, message), Delivered)
+    [accepted] = guarded.accepted
+    assert len(accepted.content) > 5 * 1024 * 1024
+    assert re.search(rb"(?<!\r)\n|\r(?!\n)", accepted.content) is None
+    parsed = BytesParser().parsebytes(accepted.content)
+    assert parsed.get_payload()[1].get_payload(decode=True) == sound
+
+
+@pytest.mark.parametrize("limit", [100, 10_000_000])
+def test_the_size_is_said_to_a_server_that_asks_so_that_it_refuses_before_it_is_sent(plain, limit):
+    plain.change(size=limit)
+    message = mail()
+    verdict = unguarded(plain).send(ENVELOPE, message)
+    assert f"size={len(message.as_bytes(policy=POLICY))}" in plain.commands("MAIL")[0].lower()
+    if limit == 100:
+        assert verdict == Bounced(552, "5.3.4 larger than the limit")
+        assert plain.commands("DATA") == []
+    else:
+        assert isinstance(verdict, Delivered)
+
+
+def test_no_size_is_said_to_a_server_that_does_not_ask(plain):
+    unguarded(plain).send(ENVELOPE, mail())
+    assert "size" not in plain.commands("MAIL")[0].lower()
+
+
+# --- the server's words ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "FINAL"])
+def test_a_reply_of_many_lines_becomes_one(guarded, password_file, step):
+    guarded.say(step, "450-4.2.0 greylisted,\r\n450-4.2.0 see\r\n450 4.2.0 https://example.com/")
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert verdict == Deferred(450, "4.2.0 greylisted, 4.2.0 see 4.2.0 https://example.com/")
+
+
+HOSTILE = {
+    "control characters": b"\x1b[2J\x00\x07\x08 cleared\r alone \x9b31m\x7f",
+    "not UTF-8": b"odm\xf3wiono \xff\xfe\xc5",
+    "line separators": "a\u2028b\u2029c\x85d\u202ee".encode(),
+    "a log line of its own": b'x" level=info event=delivery result=delivered y="',
+    "long": b"x" * 8000,
+    "very long": b"x" * 10_000,
+    "long, of many lines": b"\r\n550-".join([b"y" * 100] * 100),
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "FINAL"])
+def test_hostile_words_of_a_server_stay_one_bounded_printable_line(guarded, password_file, step, hostile):
+    separator = b"-" if b"\r\n" in HOSTILE[hostile] else b" "
+    guarded.say(step, b"550" + separator + HOSTILE[hostile] + (b"\r\n550 end" if separator == b"-" else b""))
+    guarded.say("HELO", b"550 " + HOSTILE[hostile].replace(b"\r\n", b" "))
+    verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert isinstance(verdict, Bounced | Deferred)
+    assert 0 < len(verdict.reply) <= 400
+    assert len(verdict.reply.splitlines()) == 1
+    assert verdict.reply.isprintable()
+    assert guarded.accepted == []
+
+
+# --- probe -------------------------------------------------------------------------------------------
+
+
+def test_a_probe_asks_for_each_recipient_and_sends_nothing(guarded, password_file):
+    guarded.say("RCPT", "550 5.1.1 unknown", recipient="gone@example.com")
+    guarded.say("RCPT", "450 4.2.0 greylisted", recipient="grey@example.com")
+    recipients = ["anna@example.com", "gone@example.com", "grey@example.com", "jan@example.com"]
+    verdicts = through(guarded, password_file).probe(ENVELOPE.sender, iter(recipients))
+    assert verdicts == [
+        ("anna@example.com", Delivered(250, "2.1.5 recipient ok")),
+        ("gone@example.com", Bounced(550, "5.1.1 unknown")),
+        ("grey@example.com", Deferred(450, "4.2.0 greylisted")),
+        ("jan@example.com", Delivered(250, "2.1.5 recipient ok")),
+    ]
+    assert guarded.commands("DATA") == []
+    assert guarded.accepted == []
+    assert guarded.connections == 1
+
+
+@pytest.mark.parametrize("step", STEPS[:-3])
+@pytest.mark.parametrize("mishap", ["drop", "reset"])
+def test_a_probe_of_a_server_that_hangs_up_defers_every_recipient(guarded, password_file, step, mishap):
+    getattr(guarded, mishap)(step)
+    verdicts = through(guarded, password_file).probe(ENVELOPE.sender, ["a@example.com", "b@example.com"])
+    assert [recipient for recipient, _ in verdicts] == ["a@example.com", "b@example.com"]
+    assert all(isinstance(verdict, Deferred) for _, verdict in verdicts)
+
+
+def test_a_probe_of_a_server_that_goes_after_the_first_recipient_keeps_what_it_learnt(plain):
+    plain.drop("RSET")
+    verdicts = unguarded(plain).probe(ENVELOPE.sender, ["a@example.com", "b@example.com"])
+    assert isinstance(verdicts[0][1], Delivered)
+    assert isinstance(verdicts[1][1], Deferred)
+
+
+# --- Maildir -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Maildir:
+    made = Maildir(tmp_path / "mail")
+    made.create()
+    return made
+
+
+def test_a_maildir_holds_the_mail_in_new_and_nothing_in_tmp(maildir):
+    message = mail("Grüße.\n".encode("ascii", "replace").decode())
+    verdict = MaildirTransport(maildir).send(ENVELOPE, message)
+    [path] = (maildir.folder / "new").iterdir()
+    assert verdict == Delivered(250, f"stored as {path.name}")
+    assert list((maildir.folder / "tmp").iterdir()) == []
+    head = f"Return-Path: <{ENVELOPE.sender}>\nDelivered-To: {ENVELOPE.recipient}\n".encode()
+    assert path.read_bytes() == head + message.as_bytes(policy=POLICY).replace(b"\r\n", b"\n")
+
+
+def test_a_hundred_mails_stored_at_once_get_a_hundred_names(maildir):
+    transport = MaildirTransport(maildir)
+    greenlets = [
+        gevent.get_hub().threadpool.spawn(transport.send, ENVELOPE, mail(f"{n}\n")) for n in range(100)
+    ]
+    verdicts = [greenlet.get(timeout=30) for greenlet in greenlets]
+    assert all(isinstance(verdict, Delivered) for verdict in verdicts)
+    stored = list((maildir.folder / "new").iterdir())
+    assert len(stored) == len({verdict.reply for verdict in verdicts}) == 100
+    bodies = {path.read_text().rpartition("\n\n")[2] for path in stored}
+    assert bodies == {f"{n}\n" for n in range(100)}
+    assert list((maildir.folder / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["tmp", "new"])
+def test_a_maildir_that_cannot_be_written_defers_is_ours_and_leaves_nothing_behind(maildir, part):
+    (maildir.folder / part).rmdir()
+    (maildir.folder / part).write_text("a file where a folder is expected")
+    verdict = MaildirTransport(maildir).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, True)
+    assert verdict.reply.startswith("Maildir: ")
+    assert [path.name for path in maildir.folder.rglob("*") if path.is_file()] == [part]
+
+
+def test_making_a_maildir_twice_harms_nothing(maildir):
+    MaildirTransport(maildir).send(ENVELOPE, mail())
+    maildir.create()
+    assert sorted(path.name for path in maildir.folder.iterdir()) == ["cur", "new", "tmp"]
+    assert len(list((maildir.folder / "new").iterdir())) == 1
