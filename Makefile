@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/python -m esl_voicemail.trial.demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 run: setup
 	$(BIN)/esl-voicemail serve
@@ -27,7 +27,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 format: setup
 	$(BIN)/ruff format .

@@ -5,12 +5,11 @@ See https://cr.yp.to/proto/maildir.html. Blocks on a disk; call it from a worker
 
 import os
 import socket
+import time
 from dataclasses import dataclass
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
-
-from ulid import ULID
 
 from esl_voicemail.model import Envelope
 from esl_voicemail.spool import sync_folder
@@ -32,7 +31,9 @@ class Maildir:
     def store(self, envelope: Envelope, message: EmailMessage) -> str:
         """Store a mail durably and return its file's name; OSError when the disk refuses."""
         host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
-        name = f"{ULID()}.{os.getpid()}.{host}"
+        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        # No ULID: its generator holds a lock, which gevent's patch made one that native threads hang in.
+        name = f"{seconds}.M{nanoseconds // 1000:06d}P{os.getpid()}R{os.urandom(8).hex()}.{host}"
         unfinished = self.folder / "tmp" / name
         head = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n"
         try:

@@ -7,6 +7,7 @@ has it, whatever it says or does afterwards. What is not clearly a refusal is De
 import re
 import smtplib
 import ssl
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -97,26 +98,24 @@ class SmtpTransport:
                 server = smtplib.SMTP_SSL(self.host, self.port, timeout=self.timeouts.greeting, context=tls)
             else:
                 server = smtplib.SMTP(self.host, self.port, timeout=self.timeouts.greeting)
-            server.ehlo_or_helo_if_needed()
+            _greet(server)
             if self.security == "starttls":
                 server.starttls(context=tls)
-                server.ehlo_or_helo_if_needed()
+                _greet(server)
             if self.username and password is not None:
-                server.login(self.username, password)
+                _log_in(server, self.username, password)
         except smtplib.SMTPResponseException as error:
-            return _deferred(server, error.smtp_code, error.smtp_error, ours=True)
+            return _deferred(server, error.smtp_code, error.smtp_error, ours=error.smtp_code >= 500)
         except smtplib.SMTPServerDisconnected as error:
             return _deferred(server, None, str(error))
         except smtplib.SMTPException as error:
             return _deferred(server, None, str(error), ours=True)
-        except ssl.SSLError as error:
-            return _deferred(server, None, f"TLS: {error}", ours=True)
         except (OSError, UnicodeError) as error:
-            where = (
-                f"{self.host}:{self.port}"
-                if not isinstance(error, FileNotFoundError)
-                else str(error.filename)
-            )
+            where = f"{self.host}:{self.port}"
+            if isinstance(error, FileNotFoundError):
+                where = str(error.filename or self.ca_file)
+            elif isinstance(error, ssl.SSLError):
+                where = "TLS"
             return _deferred(server, None, f"{where}: {_words(error)}", ours=not _passing(error))
         return server
 
@@ -128,7 +127,7 @@ class SmtpTransport:
             _wait(server, self.timeouts.data)
             code, reply = server.docmd("DATA")
             if code != 354:
-                return _verdict(code, reply)
+                return _refusal(code, reply)
             _wait(server, self.timeouts.block)
             for block in _blocks(content):
                 server.send(block)
@@ -146,7 +145,7 @@ class SmtpTransport:
             options = [f"size={size}"] if size is not None and server.has_extn("size") else []
             code, reply = server.mail(envelope.sender, options)
             if code != 250:
-                return _verdict(code, reply)
+                return _refusal(code, reply)
             _wait(server, self.timeouts.rcpt)
             return _verdict(*server.rcpt(envelope.recipient))
         except (OSError, smtplib.SMTPException) as error:
@@ -175,9 +174,37 @@ def _blocks(content: bytes) -> Iterator[bytes]:
     In blocks, as the time limit of a write counts for each.
     """
     stuffed = re.sub(rb"(?m)^\.", b"..", content)
+    stuffed += b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
     for start in range(0, len(stuffed), _BLOCK_BYTES):
         yield stuffed[start : start + _BLOCK_BYTES]
-    yield b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
+
+
+def _greet(server: smtplib.SMTP) -> None:
+    """EHLO, or HELO to a server that does not know it; not to one that says something else."""
+    code, reply = server.ehlo()
+    if code >= 500:
+        code, reply = server.helo()
+    if not 200 <= code < 300:
+        raise smtplib.SMTPHeloError(code, reply)
+
+
+def _log_in(server: smtplib.SMTP, username: str, password: str) -> None:
+    """AUTH once, in UTF-8 (RFC 4616): smtplib knows ASCII only, and offers a refused password again."""
+    offered = server.esmtp_features.get("auth", "").upper().split()
+    if "PLAIN" in offered:
+        code, reply = server.docmd("AUTH", "PLAIN " + _base64(f"\0{username}\0{password}"))
+    elif "LOGIN" in offered:
+        code, reply = server.docmd("AUTH", "LOGIN " + _base64(username))
+        if code == 334:
+            code, reply = server.docmd(_base64(password))
+    else:
+        raise smtplib.SMTPNotSupportedError("the server offers neither AUTH PLAIN nor AUTH LOGIN")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, reply)
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
 
 
 def _wait(server: smtplib.SMTP, seconds: float) -> None:
@@ -199,20 +226,27 @@ def _deferred(
 ) -> Deferred:
     if server is not None:
         server.close()
-    return Deferred(code, _line(reply), ours=ours and (code is None or code >= 500))
+    return Deferred(_code(code), _line(reply), ours=ours)
 
 
 def _verdict(code: int, reply: bytes) -> Verdict:
-    if 200 <= code < 300:
-        return Delivered(code, _line(reply))
-    if 500 <= code < 600:
-        return Bounced(code, _line(reply))
-    return Deferred(code if code > 0 else None, _line(reply))
+    return Delivered(code, _line(reply)) if 200 <= code < 300 else _refusal(code, reply)
+
+
+def _refusal(code: int, reply: bytes) -> Verdict:
+    """What a reply means that is not the one hoped for, be it as friendly as may be."""
+    return Bounced(code, _line(reply)) if 500 <= code < 600 else Deferred(_code(code), _line(reply))
+
+
+def _code(code: int | None) -> int | None:
+    """A reply's code, or None for what is none; smtplib says -1 for no number at all."""
+    return code if code is not None and 200 <= code < 600 else None
 
 
 def _passing(error: Exception) -> bool:
     """Whether a fault is likely to pass by itself: a server that is down, not a name that is wrong."""
-    return isinstance(error, ConnectionError | TimeoutError)
+    cut_off = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "timed out" in str(error)
+    return cut_off or isinstance(error, ConnectionError | TimeoutError)
 
 
 def _words(error: Exception) -> str:
@@ -221,4 +255,4 @@ def _words(error: Exception) -> str:
 
 def _line(reply: bytes | str) -> str:
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    return one_line(text, _REPLY_CHARACTERS)
+    return one_line(text, _REPLY_CHARACTERS) or "(no words)"

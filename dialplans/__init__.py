@@ -1,0 +1,1 @@
+"""Dialplans to drop into a FreeSWITCH, shipped with the package."""
