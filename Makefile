@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test run check format lock clean
+.PHONY: setup demo test run check bench soak format lock clean
 
 setup: $(READY)
 
@@ -28,6 +28,13 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(TESTS)
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+# SOAK_SECONDS (at most 600) and SOAK_SEED may be set.
+soak: setup
+	$(BIN)/python -m tests.soak
 
 format: setup
 	$(BIN)/ruff format .
