@@ -73,7 +73,8 @@ def _mail(config: Config) -> Iterator[str]:
         nearest = next(
             place for place in (config.maildir, *config.maildir.parents) if os.access(place, os.F_OK)
         )
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        told = config.maildir.is_relative_to(config.directory) and config.directory.is_relative_to(nearest)
+        if not told and not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
             yield f"{config.at('mail', 'maildir')}: {nearest}: is no folder this user can write"
 
 

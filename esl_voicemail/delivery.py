@@ -11,6 +11,7 @@ from email.message import EmailMessage
 
 import gevent
 from gevent.event import Event
+from gevent.monkey import get_original
 from gevent.pool import Pool
 
 from esl_voicemail.audio.convert import FORMATS, attachment
@@ -31,6 +32,10 @@ _ATTEMPT_SECONDS = 55 * 60
 _LOOK_AGAIN_SECONDS = 30.0
 _MARK_PAUSES_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
 
+# Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
+# meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
+_COMPOSING = get_original("_thread", "allocate_lock")()
+
 
 @dataclass(frozen=True, slots=True)
 class Composer:
@@ -43,7 +48,9 @@ class Composer:
         """Return the mail; ComposeError or RecordingError when a person has to look."""
         mailbox = self._mailbox(voicemail.call.mailbox)
         to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
-        return compose(voicemail, mailbox, self.sender, to, self._audio(voicemail, mailbox.attachment))
+        audio = self._audio(voicemail, mailbox.attachment)
+        with _COMPOSING:
+            return compose(voicemail, mailbox, self.sender, to, audio)
 
     def _mailbox(self, key: str) -> Mailbox:
         """The mailbox's settings; where that is gone, another's: the message still goes."""
@@ -58,6 +65,8 @@ class Composer:
         except RecordingError:
             if name == "wav":
                 raise
+            content = b""
+        if not content:
             # What a codec refuses, a mail can still carry as it was recorded.
             name, content = "wav", attachment(path, "wav")
         return Attachment(content, FORMATS[name].suffix, FORMATS[name].subtype)

@@ -33,6 +33,10 @@ class ControlLostError(VoicemailError):
     """The event socket of a call ended, broke or fell silent."""
 
 
+class CallerGoneError(ControlLostError):
+    """The caller hung up before the service had the call."""
+
+
 class RecordingError(VoicemailError):
     """A recording is missing or unreadable."""
 

@@ -29,18 +29,35 @@ from esl_voicemail.dialogue import (
     Record,
     Salvage,
     Script,
+    State,
 )
-from esl_voicemail.errors import ControlLostError, JournalError, RecordingError
+from esl_voicemail.errors import CallerGoneError, ControlLostError, JournalError, RecordingError
 from esl_voicemail.esl import arrival
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.journal import Journal
 from esl_voicemail.model import Call, CallResult, EndedBy, Recording, Take, VoicemailState
 from esl_voicemail.spool import Spool
-from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.telemetry import STAGES, Telemetry
 from esl_voicemail.workers import Workers
 
 DEFAULT_MAILBOX = "default"
+
+# What an operator wants to tell apart of the dialogue's states.
+_STAGES = {
+    State.OPENING: "opening",
+    State.OPENING_GONE: "opening",
+    State.ANSWERING: "greeting",
+    State.PAUSING: "greeting",
+    State.GREETING: "greeting",
+    State.BEEPING: "greeting",
+    State.RECORDING: "recording",
+    State.SETTLING: "keeping",
+    State.KEEPING: "keeping",
+    State.KEEPING_GONE: "keeping",
+    State.CLOSING: "closing",
+    State.HANGING_UP: "closing",
+}
 
 # Waiting callers hear ringing, or silence: past these, the dialplan does better.
 _SPOOL_SECONDS = 3.0
@@ -80,10 +97,12 @@ class Session:
         self._recording: Recording | None = None
         self._ended_by: EndedBy | None = None
         self._handed_back = False
+        self._stage = ""
 
     def run(self) -> None:
         """Take the call and see it to its end; nothing it raises is left unsaid."""
         started = time.monotonic()
+        self._move_to(STAGES[0])
         try:
             self._run()
         except Exception as error:  # noqa: BLE001 - one call's fault must not reach the others
@@ -94,6 +113,7 @@ class Session:
             self._desk.in_progress.discard(self._message_id)
             if not self._handed_back:
                 self._channel.leave()
+            self._move_to("")
             self._tell(round((time.monotonic() - started) * 1000))
 
     def refuse(self, why: str) -> None:
@@ -105,6 +125,7 @@ class Session:
             self._why = str(error)
         else:
             self._why = why
+            self._channel.subscribe()
             self._hand_back(CallResult.REFUSED)
         self._result = CallResult.REFUSED
         self._tell(0)
@@ -113,7 +134,9 @@ class Session:
         try:
             headers = self._channel.connect()
         except ControlLostError as error:
-            self._result, self._why = CallResult.CONTROL_LOST, str(error)
+            gone = isinstance(error, CallerGoneError)
+            self._result = CallResult.HANGUP_BEFORE_ANSWER if gone else CallResult.CONTROL_LOST
+            self._why = str(error)
             return
         self._channel.subscribe()
         trouble = self._receive_call(headers)
@@ -156,13 +179,19 @@ class Session:
         self._desk.in_progress.add(self._message_id)
         happened: deque[Input] = deque()
         self._perform_all(dialogue.open(), happened)
-        state, until = dialogue.state, time.monotonic() + dialogue.deadline_seconds
+        state, until = None, 0.0
         while not dialogue.done:
             if dialogue.state is not state:
                 state, until = dialogue.state, time.monotonic() + dialogue.deadline_seconds
+                self._move_to(_STAGES[state])
             now = happened.popleft() if happened else self._channel.receive(until)
             self._note(now)
             self._perform_all(dialogue.receive(now), happened)
+
+    def _move_to(self, stage: str) -> None:
+        if stage != self._stage:
+            self._desk.telemetry.call_moved(self._stage, stage)
+            self._stage = stage
 
     def _script(self) -> Script:
         call, mailbox = self._of_call()

@@ -20,7 +20,7 @@ from esl_voicemail.model import MAILBOX_NAME, Recording
 
 _NAME = re.compile(rf"(?P<mailbox>{MAILBOX_NAME.pattern})\.(?P<message_id>[0-9A-Z]{{26}})\.wav")
 # mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording (facts of `record`).
-_RATES = {"8000", "16000", "32000", "48000"}
+_RATES = ("8000", "16000", "32000", "48000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,7 @@ class Spool:
         try:
             if not folder.exists():
                 return f"{folder}: no such folder; create it, writable for the switch and for this service"
-            with os.scandir(folder) as entries:
-                shadow = next((entry.name for entry in entries if entry.name in _RATES), None)
+            shadow = next((rate for rate in _RATES if (folder / rate).exists()), None)
             if shadow:
                 return f"{folder}/{shadow}: the switch would write there instead; remove or rename it"
             with tempfile.TemporaryFile(dir=folder):

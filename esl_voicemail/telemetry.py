@@ -38,6 +38,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 # The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
 UNKNOWN = "unknown"
 
+STAGES = ("opening", "greeting", "recording", "keeping", "closing")
 RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
 PEERS_REFUSED = ("not_allowed", "at_capacity")
 
@@ -81,7 +82,7 @@ class Telemetry:
         gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
         self._ready = gauge("ready", "1 while new calls are taken and can be recorded.")
         self._calls = counter("calls_total", "Calls, by how they ended.", "mailbox", "reason", "result")
-        self._in_progress = gauge("calls_in_progress", "Calls the service has now.")
+        self._in_progress = gauge("calls_in_progress", "Calls the service has now.", "stage")
         self._duration = Histogram(
             "voicemail_recording_duration_seconds",
             "Length of kept recordings.",
@@ -118,6 +119,8 @@ class Telemetry:
         for name in _RESULTS.values():
             for smtp_class in _CLASSES:
                 self._attempts.labels(name, smtp_class)
+        for stage in STAGES:
+            self._in_progress.labels(stage)
         for kind in RECOVERIES:
             self._recovered.labels(kind)
         for why in PEERS_REFUSED:
@@ -158,14 +161,14 @@ class Telemetry:
         self._peers_refused.labels(why).inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
 
-    def call_started(self) -> None:
-        """A call is in the service's hands."""
-        self._in_progress.inc()
-        self._last_call.set(self._clock().timestamp())
-
-    def call_stopped(self) -> None:
-        """A call left the service's hands."""
-        self._in_progress.dec()
+    def call_moved(self, left: str, entered: str) -> None:
+        """A call went from one stage to the next; empty is outside the service's hands."""
+        if left:
+            self._in_progress.labels(left).dec()
+        else:
+            self._last_call.set(self._clock().timestamp())
+        if entered:
+            self._in_progress.labels(entered).inc()
 
     def frames_refused(self, count: int) -> None:
         """A switch sent bytes that are no frames."""

@@ -221,7 +221,7 @@ def test_a_frozen_switch_holds_no_call_for_ever(tmp_path: Path) -> None:
         caller = TrialCaller(speech=SPEECH, fault=Fault(Mishap.FREEZE, Moment(Stage.PAUSE, 0.1)))
         ended = service.call(caller, pace=20.0)
         assert line_of(service, ended.call_id)["result"] == "switch_stalled"
-        until(lambda: service.metric("voicemail_calls_in_progress") == 0, "no call in progress")
+        until(lambda: service.in_progress() == 0, "no call in progress")
 
 
 def test_without_a_mailbox_to_take_it_the_call_goes_back_to_the_dialplan(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_call_over_the_limit_goes_back_to_the_dialplan_and_the_others_go_on(tm
     settings = {"switch": {"max_calls": 1}, "mailboxes": {"default": {"recipients": ["a@example.com"]}}}
     with running(tmp_path, settings) as service:
         first = gevent.spawn(service.call, TrialCaller(speech=tone(4.0)), pace=2.0)
-        until(lambda: service.metric("voicemail_calls_in_progress") == 1, "the first call")
+        until(lambda: service.in_progress() == 1, "the first call")
         second = service.call(TrialCaller(speech=SPEECH))
         assert (second.handed_back, second.answered) == (True, False)
         assert second.variables["voicemail_result"] == "refused"
@@ -341,6 +341,6 @@ def test_the_journal_tells_the_story_of_a_call(service: Service) -> None:
 
 
 def test_after_all_of_them_no_call_is_left_and_nothing_crashed(serving: Service) -> None:
-    until(lambda: serving.metric("voicemail_calls_in_progress") == 0, "no call in progress")
+    until(lambda: serving.in_progress() == 0, "no call in progress")
     assert not [line for line in serving.log.splitlines() if "crashed" in line]
     assert serving.stop() == 0

@@ -195,7 +195,7 @@ def possible(state: State, kind: type[Input]) -> bool:
 
 
 def explore(longest: int, *, first: tuple[type[Input], ...] = ()) -> int:
-    """Walk every possible sequence after a beginning; in each, at most one fate, and exactly one when done."""
+    """Walk every possible sequence after a beginning: at most one fate in each, exactly one when done."""
     ended = 0
     pending: list[tuple[type[Input], ...]] = [first]
     while pending:

@@ -109,6 +109,6 @@ def test_every_recorded_call_is_played_here() -> None:
 
 
 def test_after_all_of_them_no_call_is_left_and_nothing_crashed(serving: Service) -> None:
-    until(lambda: serving.metric("voicemail_calls_in_progress") == 0, "no call in progress")
+    until(lambda: serving.in_progress() == 0, "no call in progress")
     assert serving.process.poll() is None
     assert not [line for line in serving.log.splitlines() if "crashed" in line]

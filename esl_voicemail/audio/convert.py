@@ -62,6 +62,8 @@ def _encode(path: Path, wanted: Format) -> bytes:
         for resampled in resampler.resample(None):
             target.mux(stream.encode(resampled))
         target.mux(stream.encode(None))
+    if not out.getvalue():
+        raise RecordingError(f"{path.name}: holds too few samples for {wanted.codec}")
     return out.getvalue()
 
 

@@ -1,6 +1,7 @@
 """The command line: one file a verb group, exit codes, one line an error; no logic of its own."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors go to standard error, one line each."""
     if getattr(sys, "stdout", None) is None:  # closed, as `>&-` leaves it
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - held until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without our letters sees them escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments)
         sys.stdout.flush()

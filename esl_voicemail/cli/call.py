@@ -103,5 +103,5 @@ def _address(config: Config) -> Address:
     try:
         host, _, port = json.loads((config.directory / STATE_FILE).read_text())["listen"].rpartition(":")
         return Address(host.strip("[]"), int(port))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return config.listen

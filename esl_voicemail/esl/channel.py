@@ -17,7 +17,7 @@ from gevent import socket
 from greenswitch.esl import OutboundSession
 
 from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input
-from esl_voicemail.errors import ControlLostError, FrameError
+from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
 from esl_voicemail.esl.commands import SwitchCommand, execute, set_variable, subscribe, text_of
 from esl_voicemail.esl.frames import Frame, FrameReader, Headers
 from esl_voicemail.model import EndedBy
@@ -58,7 +58,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def connect(self, seconds: float = CONNECT_SECONDS) -> Headers:
         """Take the call over and return what the switch knows of it.
 
-        ControlLostError when the peer says nothing in time, says no frame, or the caller is gone already.
+        ControlLostError when the peer says nothing in time or says no frame; CallerGoneError when the
+        caller is gone already.
         """
         self.send("connect")
         until = time.monotonic() + seconds
@@ -72,7 +73,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 self.call_id = frame.headers.get("Unique-ID")
                 return frame.headers
             if frame.kind == "text/disconnect-notice":
-                raise ControlLostError("the caller hung up before the service had the call")
+                self.call_id = frame.headers.get("Controlled-Session-UUID")
+                raise CallerGoneError("the caller hung up before the service had the call")
 
     def subscribe(self) -> None:
         """Ask for a bounded linger and for the events that are read, and for no others."""
@@ -240,5 +242,6 @@ class Channel(OutboundSession):  # type: ignore[misc]
             return
         command = self._sent.popleft()
         reply = frame.headers.get("Reply-Text") or frame.body.decode("utf-8", "replace")
-        if reply.startswith("-ERR"):
+        # "No such channel" to a hang-up says that the caller was quicker.
+        if reply.startswith("-ERR") and not command.startswith("api uuid_kill"):
             self.commands_refused.append(f"{command}: {reply.strip()[:100]}")

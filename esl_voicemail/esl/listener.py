@@ -89,12 +89,10 @@ class Listener:
     def _counted(self, run: Callable[[], None]) -> None:
         self._calls += 1
         self._idle.clear()
-        self._telemetry.call_started()
         try:
             run()
         finally:
             self._calls -= 1
-            self._telemetry.call_stopped()
             if not self._calls:
                 self._idle.set()
 

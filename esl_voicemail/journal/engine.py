@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from esl_voicemail.errors import JournalError
@@ -42,7 +43,7 @@ def open_engine(url: str, *, writing: bool) -> Engine:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to this version's; JournalError when a newer version has written it."""
+    """Bring the schema to this version's; JournalError when a newer one wrote it, or none of ours."""
     config = AlembicConfig()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     try:
@@ -51,3 +52,7 @@ def migrate(engine: Engine) -> None:
             command.upgrade(config, "head")
     except CommandError as error:
         raise JournalError(f"the journal was written by a newer version: {error}") from error
+    except SQLAlchemyError as error:
+        raise JournalError(
+            f"the journal cannot be opened: {getattr(error, 'orig', None) or error}"
+        ) from error

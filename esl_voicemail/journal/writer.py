@@ -77,12 +77,19 @@ class Writer:
 
     def _commit(self, batch: list[_Waiting]) -> list[Any]:
         """Run in the native thread; return for each piece of work its result or its error."""
+        outcomes: list[Any] = []
         try:
             with self._engine.begin() as connection:
-                return [self._one(connection, waiting.work) for waiting in batch]
+                for waiting in batch:
+                    outcomes.append(self._one(connection, waiting.work))
+                    if not _in_transaction(connection):
+                        # A full disk makes SQLite roll back everything, the work before this one too.
+                        raise JournalError(str(outcomes[-1]))
         except SQLAlchemyError as error:
-            refused = _refusal(error)
-            return [refused for _ in batch]
+            outcomes = [_refusal(error)] * len(batch)
+        except Exception as error:  # noqa: BLE001 - everyone who waits must hear of it
+            outcomes = [error] * len(batch)
+        return outcomes
 
     def _one(self, connection: Connection, work: Work) -> Any:
         try:
@@ -96,6 +103,16 @@ class Writer:
             return error
 
 
+def _in_transaction(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
+
+
 def _refusal(error: SQLAlchemyError) -> JournalError:
-    cause = getattr(error, "orig", None) or error
+    """Say what failed first; what came after it failed in tidying up."""
+    first: BaseException = error
+    at: BaseException | None = error
+    while at is not None:
+        first = at if isinstance(at, SQLAlchemyError) else first
+        at = at.__context__
+    cause = getattr(first, "orig", None) or first
     return JournalError(f"the journal refused: {cause}")

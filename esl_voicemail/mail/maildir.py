@@ -7,14 +7,14 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from email import policy
 from email.message import EmailMessage
 from pathlib import Path
 
+from esl_voicemail.mail.message import POLICY
 from esl_voicemail.model import Envelope
 from esl_voicemail.spool import sync_folder
 
-_POLICY = policy.SMTP.clone(linesep="\n")  # a Maildir keeps mails with the system's line ends
+_POLICY = POLICY.clone(linesep="\n")  # a Maildir keeps mails with the system's line ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,8 +245,7 @@ def _code(code: int | None) -> int | None:
 
 def _passing(error: Exception) -> bool:
     """Whether a fault is likely to pass by itself: a server that is down, not a name that is wrong."""
-    cut_off = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "timed out" in str(error)
-    return cut_off or isinstance(error, ConnectionError | TimeoutError)
+    return isinstance(error, ConnectionError | TimeoutError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
 def _words(error: Exception) -> str:
@@ -255,4 +254,4 @@ def _words(error: Exception) -> str:
 
 def _line(reply: bytes | str) -> str:
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    return one_line(text, _REPLY_CHARACTERS) or "(no words)"
+    return one_line(text, _REPLY_CHARACTERS)

@@ -62,9 +62,7 @@ def _demonstrate(folder: Path, service: "subprocess.Popen[bytes]") -> None:
     host, _, port = _await(lambda: _listening(folder, service), "the service serves").rpartition(":")
     with wave.open(str(SAMPLE)) as sample:
         speech = sample.readframes(sample.getnframes())
-    print(
-        f"The service listens on {host}:{port}. A caller says {len(speech) / 16000:.1f} seconds and hangs up.\n"
-    )
+    print(f"The service listens on {host}:{port}. A caller speaks for {len(speech) / 16000:.1f} s.\n")
     ended = place_call(
         (host, int(port)),
         TrialCaller(number="+48601234567", name="Jan Kowalski", speech=speech),

@@ -88,6 +88,15 @@ class Service:
                 return float(line.rpartition(" ")[2])
         raise AssertionError(f"no series {series}")
 
+    def in_progress(self) -> float:
+        """Return how many calls it has now, whatever their stage."""
+        lines = self.get("/metrics")[1].splitlines()
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.startswith("voicemail_calls_in_progress{")
+        )
+
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
         """Signal it and return its exit code."""
         self.process.send_signal(number)
