@@ -1,18 +1,15 @@
-"""The composition root: builds the parts from a configuration, starts, drains and stops them.
+"""The composition root: builds the parts from a configuration, starts, reloads, drains and stops them.
 
 The only wiring. Signal handlers set one flag; the main greenlet does the rest.
 """
 
-import fcntl
-import json
 import os
 import random
 import shutil
 import signal
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,30 +19,28 @@ from ulid import ULID
 
 from esl_voicemail import checks
 from esl_voicemail.backoff import Schedule
-from esl_voicemail.config import Config
-from esl_voicemail.config.values import Address
+from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.delivery import Composer, Delivery
-from esl_voicemail.errors import ConfigError, StorageBusyError
+from esl_voicemail.errors import ConfigError
 from esl_voicemail.esl.listener import Listener
 from esl_voicemail.http.server import HttpServer
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import url_of
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import PORTS, MaildirTransport, SmtpTransport, Transport
+from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
+from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
-# What a running server tells the command line: its process and its real addresses.
-STATE_FILE = "serve.json"
-LOCK_FILE = "lock"
-
 _DISK_THREADS = 8
 _MAIL_DRAIN_SECONDS = 20.0
-_TROUBLE_EVERY_SECONDS = 5.0
-_SLOWEST_SECONDS = 3.0
-_SLOW: str | None = "the recordings folder does not answer"
+_PARTS_SECONDS = 10.0
+
+# What a reload cannot change: sockets are bound, folders locked, the log begun.
+_FIXED = ("listen", "switch", "directory", "recordings", "storage", "mail", "http", "log")
 
 
 def utc_now() -> datetime:
@@ -68,12 +63,95 @@ def transport_of(config: Config) -> Transport:
     )
 
 
-class App:
-    """The service: everything `serve` runs."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that runs, and what the reload may change: the mailboxes they all look into."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self._asked_to_stop = Event()
+    telemetry: Telemetry
+    workers: Workers
+    mail_workers: Workers
+    journal: Journal
+    delivery: Delivery
+    recovery: Recovery
+    listener: Listener
+    readiness: Readiness
+    http: HttpServer
+    mailboxes: dict[str, Mailbox]
+    greeting_seconds: dict[str, float]
+
+
+def build(config: Config) -> Parts:
+    """Build the parts; nothing runs yet, but ports are bound and the journal is open."""
+    telemetry = Telemetry(
+        config.mailboxes, utc_now, style=config.log.format, mask_numbers=config.log.mask_numbers
+    )
+    # Codecs have threads of their own: no call waits for the mail of another.
+    workers, mail_workers = Workers(_DISK_THREADS), Workers(config.mail.max_connections)
+    spool = checks.spool_of(config)
+    mailboxes, greeting_seconds = dict(config.mailboxes), checks.greeting_seconds(config)
+    transport = transport_of(config)
+    if isinstance(transport, MaildirTransport):
+        transport.maildir.create()
+    journal = Journal(url_of(config.directory), config.recordings)
+    delivery = Delivery(
+        journal,
+        Composer(mailboxes, config.mail.sender),
+        transport,
+        mail_workers,
+        telemetry,
+        clock=utc_now,
+        jitter=random.random,
+        schedule=Schedule(give_up_after=timedelta(days=config.mail.retry_days)),
+        max_connections=config.mail.max_connections,
+    )
+    desk = Desk(
+        mailboxes=mailboxes,
+        greeting_seconds=greeting_seconds,
+        journal=journal,
+        spool=spool,
+        workers=workers,
+        telemetry=telemetry,
+        clock=utc_now,
+        new_message_id=lambda: str(ULID()),
+        new_application_id=lambda: str(uuid.uuid4()),
+        kept=delivery.wake,
+    )
+    recovery = Recovery(
+        journal,
+        spool,
+        mailboxes,
+        workers,
+        telemetry,
+        clock=utc_now,
+        in_progress=desk.in_progress,
+        kept=delivery.wake,
+        retention=timedelta(days=config.storage.retention_days),
+    )
+    readiness = Readiness(workers, spool.trouble, telemetry)
+    telemetry.watch(journal.backlog, lambda: _free_bytes(config.recordings))
+    return Parts(
+        telemetry=telemetry,
+        workers=workers,
+        mail_workers=mail_workers,
+        journal=journal,
+        delivery=delivery,
+        recovery=recovery,
+        listener=Listener(config.listen, config.switch.allowed, config.switch.max_calls, desk, telemetry),
+        readiness=readiness,
+        http=HttpServer(config.http.listen, telemetry.registry, readiness.reasons),
+        mailboxes=mailboxes,
+        greeting_seconds=greeting_seconds,
+    )
+
+
+class App:
+    """The service: everything `serve` runs. `reread` returns the configuration as it is on disk now."""
+
+    def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
+        self._config = config
+        self._reread = reread
+        self._signalled = Event()
+        self._stopping = False
         self._failed = ""
 
     def run(self) -> int:
@@ -81,188 +159,95 @@ class App:
 
         ConfigError, StorageBusyError and CannotBindError when it cannot start: nothing was started then.
         """
-        found = checks.problems(self.config)
+        found = checks.problems(self._config)
         if found:
             raise ConfigError(found)
-        checks.prepare(self.config)
-        with locked(self.config.directory):
-            return self._serve()
+        checks.prepare(self._config)
+        with locked(self._config.directory):
+            return self._serve(build(self._config))
 
-    def stop(self) -> None:
-        """Ask the service to drain and end; safe in a signal handler."""
-        self._asked_to_stop.set()
-
-    def _serve(self) -> int:
-        config = self.config
-        telemetry = Telemetry(
-            config.mailboxes, utc_now, style=config.log.format, mask_numbers=config.log.mask_numbers
-        )
-        _say_crashes_in_one_line(telemetry)
-        workers = Workers(_DISK_THREADS)
-        spool = checks.spool_of(config)
-        transport = transport_of(config)
-        if isinstance(transport, MaildirTransport):
-            transport.maildir.create()
-        journal = Journal(url_of(config.directory), config.recordings)
-        delivery = Delivery(
-            journal,
-            Composer(config.mailboxes, config.mail.sender),
-            transport,
-            workers,
-            telemetry,
-            clock=utc_now,
-            jitter=random.random,
-            schedule=Schedule(give_up_after=timedelta(days=config.mail.retry_days)),
-            max_connections=config.mail.max_connections,
-        )
-        desk = Desk(
-            mailboxes=config.mailboxes,
-            greeting_seconds=checks.greeting_seconds(config),
-            journal=journal,
-            spool=spool,
-            workers=workers,
-            telemetry=telemetry,
-            clock=utc_now,
-            new_message_id=lambda: str(ULID()),
-            new_application_id=lambda: str(uuid.uuid4()),
-            kept=delivery.wake,
-        )
-        recovery = Recovery(
-            journal,
-            spool,
-            config.mailboxes,
-            workers,
-            telemetry,
-            clock=utc_now,
-            in_progress=desk.in_progress,
-            kept=delivery.wake,
-            retention=timedelta(days=config.storage.retention_days),
-        )
-        listener = Listener(config.listen, config.switch.allowed, config.switch.max_calls, desk, telemetry)
-        troubles = _Troubles(workers, spool.trouble, listener, telemetry)
-        http = HttpServer(config.http.listen, telemetry.registry, troubles.now)
-        telemetry.watch(journal.backlog, lambda: _free_bytes(config.recordings))
-        recovery.start()
-        parts = [
-            self._guarded("delivery", delivery.run),
-            self._guarded("recovery", recovery.run),
-            self._guarded("troubles", troubles.run),
-        ]
-        http.start()
-        listener.start()
+    def _serve(self, parts: Parts) -> int:
+        _say_crashes_in_one_line(parts.telemetry)
         for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, self.stop)
-        with _state(config.directory, listener.address, http.address):
-            telemetry.service(
-                "serving", listen=str(listener.address), http=str(http.address), pid=os.getpid()
-            )
-            self._asked_to_stop.wait()
-            telemetry.service("draining", calls=listener.calls, seconds=config.switch.drain_seconds)
-            troubles.leave()
-            left = listener.stop(config.switch.drain_seconds)
-        recovery.stop()
-        finished = delivery.stop(_MAIL_DRAIN_SECONDS)
-        http.stop()
-        troubles.stop()
-        gevent.joinall(parts, timeout=10)
-        journal.close()
-        workers.close()
-        telemetry.service("stopped", calls_left=left, mails_finished=finished)
-        if self._failed:
-            telemetry.trouble("part_died", self._failed)
+            gevent.signal_handler(number, self._stop)
+        gevent.signal_handler(signal.SIGHUP, self._signalled.set)
+        parts.recovery.start()
+        parts.readiness.look()
+        running = [
+            self._guarded("delivery", parts.delivery.run),
+            self._guarded("recovery", parts.recovery.run),
+            self._guarded("readiness", parts.readiness.run),
+        ]
+        parts.http.start()
+        parts.listener.start()
+        listen, http = parts.listener.address, parts.http.address
+        with announced(self._config.directory, listen, http):
+            parts.telemetry.service("serving", listen=str(listen), http=str(http), pid=os.getpid())
+            self._attend(parts)
+            self._drain(parts, running)
         return 1 if self._failed else 0
+
+    def _attend(self, parts: Parts) -> None:
+        """Wait for signals: reload at SIGHUP, return to stop."""
+        while True:
+            self._signalled.wait()
+            self._signalled.clear()
+            if self._stopping:
+                return
+            self._reload(parts)
+
+    def _reload(self, parts: Parts) -> None:
+        """Take the mailboxes of the new configuration, all of them or, where anything is wrong, none."""
+        try:
+            config = self._reread()
+            found = checks.problems(config)
+            if found:
+                raise ConfigError(found)
+        except ConfigError as error:
+            for problem in error.problems:
+                parts.telemetry.trouble("reload_refused", problem)
+            parts.telemetry.reloaded("refused")
+            return
+        later = [name for name in _FIXED if getattr(config, name) != getattr(self._config, name)]
+        parts.telemetry.know_mailboxes(config.mailboxes)
+        parts.greeting_seconds.update(checks.greeting_seconds(config))
+        # In one step, as no greenlet runs in between: all parts look into this one mapping.
+        parts.mailboxes.clear()
+        parts.mailboxes.update(config.mailboxes)
+        parts.telemetry.reloaded("taken", needs_restart=", ".join(later) or None)
+
+    def _drain(self, parts: Parts, running: "list[gevent.Greenlet[..., None]]") -> None:
+        seconds = self._config.switch.drain_seconds
+        parts.telemetry.service("draining", calls=parts.listener.calls, seconds=seconds)
+        parts.readiness.leave()
+        left = parts.listener.stop(seconds)
+        parts.recovery.stop()
+        finished = parts.delivery.stop(_MAIL_DRAIN_SECONDS)
+        parts.http.stop()
+        parts.readiness.stop()
+        gevent.joinall(running, timeout=_PARTS_SECONDS)
+        parts.journal.close()
+        parts.workers.close()
+        parts.mail_workers.close()
+        parts.telemetry.service("stopped", calls_left=left, mails_finished=finished)
+        if self._failed:
+            parts.telemetry.trouble("part_died", self._failed)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._signalled.set()
 
     def _guarded(self, name: str, run: Callable[[], None]) -> "gevent.Greenlet[..., None]":
         """Run a part in its own greenlet; if it dies, the service stops with a failure."""
 
         def ended(greenlet: "gevent.Greenlet[..., None]") -> None:
-            if not self._asked_to_stop.is_set():
+            if not self._stopping:
                 self._failed = f"{name}: {greenlet.exception or 'ended by itself'}"
-                self.stop()
+                self._stop()
 
         greenlet = gevent.spawn(run)
         greenlet.link(ended)
         return greenlet
-
-
-class _Troubles:
-    """Why the service cannot take calls, if so: looked up at an interval, answered from memory."""
-
-    def __init__(
-        self,
-        workers: Workers,
-        spool_trouble: Callable[[], str | None],
-        listener: Listener,
-        telemetry: Telemetry,
-    ) -> None:
-        self._workers = workers
-        self._spool_trouble = spool_trouble
-        self._listener = listener
-        self._telemetry = telemetry
-        self._stopping = Event()
-        self._leaving = False
-        self._last: str | None = None
-
-    def run(self) -> None:
-        """Keep looking until `stop`."""
-        while True:
-            trouble = self._workers.run_within(_SLOWEST_SECONDS, self._spool_trouble, _SLOW)
-            if trouble and trouble != self._last:
-                self._telemetry.trouble("not_ready", trouble)
-            self._last = trouble
-            self._telemetry.ready("; ".join(self.now()) or None)
-            if self._stopping.wait(_TROUBLE_EVERY_SECONDS):
-                return
-
-    def now(self) -> list[str]:
-        """Return the reasons, none when ready."""
-        found = [self._last] if self._last else []
-        if self._leaving:
-            found.append("draining: no new calls are taken")
-        elif not self._listener.listening:
-            found.append("the event-socket listener is not running")
-        return found
-
-    def leave(self) -> None:
-        """The service is about to end."""
-        self._leaving = True
-        self._telemetry.ready("draining")
-
-    def stop(self) -> None:
-        """End `run`."""
-        self._stopping.set()
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold a storage directory for this process; StorageBusyError when another server does."""
-    with (directory / LOCK_FILE).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read(20).strip() or "unknown"
-            raise StorageBusyError(
-                f"{directory}: another server (process {holder}) works here; stop it, "
-                "or name another storage.directory"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-@contextmanager
-def _state(directory: Path, listen: Address, http: Address) -> Iterator[None]:
-    path = directory / STATE_FILE
-    unfinished = path.with_suffix(".tmp")
-    state = {"pid": os.getpid(), "listen": str(listen), "http": str(http), "since": round(time.time())}
-    unfinished.write_text(json.dumps(state) + "\n")
-    unfinished.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _say_crashes_in_one_line(telemetry: Telemetry) -> None:

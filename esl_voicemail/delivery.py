@@ -98,6 +98,7 @@ class Delivery:
         self._schedule = schedule
         self._pool = Pool(max_connections)
         self._woken = Event()
+        self._ended = Event()
         self._stopping = False
 
     def wake(self) -> None:
@@ -106,6 +107,12 @@ class Delivery:
 
     def run(self) -> None:
         """Deliver until `stop`; only a fault of our own ends it otherwise."""
+        try:
+            self._run()
+        finally:
+            self._ended.set()
+
+    def _run(self) -> None:
         while not self._stopping:
             self._woken.clear()
             try:
@@ -125,7 +132,11 @@ class Delivery:
         """Claim nothing more, let the current mails finish within a limit; tell whether they did."""
         self._stopping = True
         self._woken.set()
-        return self._pool.join(timeout=seconds) is not False and not len(self._pool)
+        with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
+            # First the runner: what it has just claimed is in the pool then.
+            self._ended.wait()
+            self._pool.join()
+        return not len(self._pool)
 
     def _pause(self) -> float:
         due = self._journal.next_due()

@@ -47,8 +47,10 @@ def _span(text: str) -> Span:
     if not found:
         raise ValueError(f"{text.strip()!r} is no span of time: write 08:00-16:00")
     hour, minute, end_hour, end_minute = map(int, found.groups())
+    if (end_hour, end_minute) == (24, 0):
+        end_hour = 0
     try:
-        return Span(time(hour, minute), time(end_hour % 24, end_minute))
+        return Span(time(hour, minute), time(end_hour, end_minute))
     except ValueError:
         raise ValueError(f"{text.strip()!r} names a time that no clock shows") from None
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 Value = str | int | float | bool | None
 
-_BARE = re.compile(r"[^\s\"=\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 # JSON lets these stand raw in a string; a terminal or a line reader takes some for the end of the line.
-_BREAKING = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NOT_RAW = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_BREAKING = re.compile(f"[{_NOT_RAW}]")
+_BARE = re.compile(rf"[^\s\"=\x00-\x20{_NOT_RAW}]+")
 
 
 def render(style: str, now: datetime, level: str, event: str, fields: Mapping[str, Value]) -> str:

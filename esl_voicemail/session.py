@@ -258,7 +258,9 @@ class Session:
     def _keep(self, take: Take) -> Input:
         desk, (call, mailbox) = self._desk, self._of_call()
         try:
-            recording = desk.workers.run(desk.spool.admit, take.path)
+            recording = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.admit(take.path), None)
+            if recording is None:
+                raise JournalError("the recordings folder does not answer")
             if recording.duration_ms == 0:
                 return self._nothing(CallResult.NO_AUDIO)
             if recording.duration_ms < mailbox.min_seconds * 1000:

@@ -40,6 +40,7 @@ UNKNOWN = "unknown"
 
 STAGES = ("opening", "greeting", "recording", "keeping", "closing")
 RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
+RELOADS = ("taken", "refused")
 PEERS_REFUSED = ("not_allowed", "at_capacity")
 
 _RESULTS: dict[type, str] = {
@@ -71,7 +72,6 @@ class Telemetry:
         self._style = style
         self._mask = mask_numbers
         self._stream = stream or sys.stderr
-        labels = [*mailboxes, UNKNOWN]
 
         def counter(name: str, text: str, *names: str) -> Counter:
             return Counter(f"voicemail_{name}", text, names, registry=self.registry)
@@ -101,19 +101,17 @@ class Telemetry:
         self._recovered = counter("recovered_total", "What recovery found and mended.", "kind")
         self._peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
         self._frames_refused = counter("esl_frames_refused_total", "Frames from a switch that were none.")
+        self._reloads = counter("config_reloads_total", "Configurations read again at SIGHUP.", "result")
         self._last_call = gauge(
             "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
         )
         self._last_delivery = gauge(
             "last_delivery_timestamp_seconds", "When a server last accepted a mail; 0 before the first."
         )
-        for mailbox in labels:
-            for reason in Reason:
-                for result in CallResult:
-                    self._calls.labels(mailbox, reason.value, result.value)
-            for state in VoicemailState:
-                self._messages.labels(mailbox, state.value)
-        self._labels = set(labels)
+        self._labels: set[str] = set()
+        self.know_mailboxes([*mailboxes, UNKNOWN])
+        for result in RELOADS:
+            self._reloads.labels(result)
         for ended_by in EndedBy:
             self._ended.labels(ended_by.value)
         for name in _RESULTS.values():
@@ -132,9 +130,24 @@ class Telemetry:
         """Compute the queue's and the disk's gauges when they are scraped."""
         self.registry.register(_AtScrape(backlog, free_bytes, self._clock))
 
-    def ready(self, trouble: str | None) -> None:
+    def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
-        self._ready.set(0 if trouble else 1)
+        self._ready.set(1 if now else 0)
+
+    def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
+        """Begin the series of mailboxes at 0; only these may stand in a label."""
+        for mailbox in mailboxes:
+            self._labels.add(mailbox)
+            for reason in Reason:
+                for result in CallResult:
+                    self._calls.labels(mailbox, reason.value, result.value)
+            for state in VoicemailState:
+                self._messages.labels(mailbox, state.value)
+
+    def reloaded(self, result: str, **fields: Value) -> None:
+        """A new configuration was taken or refused."""
+        self._reloads.labels(result).inc()
+        self._log("info" if result == "taken" else "error", "reload", {"result": result, **fields})
 
     def service(self, event: str, **fields: Value) -> None:
         """Say what the service as a whole does: started, draining, stopped."""

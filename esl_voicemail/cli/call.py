@@ -1,18 +1,16 @@
 """`call`: a trial call against the running service, by the stand-in switch."""
 
 import argparse
-import json
 import wave
 from pathlib import Path
 from typing import Any
 
-from esl_voicemail.app import STATE_FILE
 from esl_voicemail.audio.convert import pcm
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
-from esl_voicemail.config.values import Address
 from esl_voicemail.errors import CannotReachError, RecordingError, VoicemailError
 from esl_voicemail.model import Reason
+from esl_voicemail.running import listening
 from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome, place_call
 
@@ -57,7 +55,7 @@ def _call(asked: argparse.Namespace) -> int:
 
 def place(config: Config, caller: TrialCaller, mailbox: str, reason: str) -> TrialOutcome:
     """Place a trial call and return how it ended; CannotReachError when no service answers."""
-    address = _address(config)
+    address = listening(config.directory) or config.listen
     variables = {"voicemail_mailbox": mailbox, "voicemail_reason": reason, "socket_resume": "true"}
     try:
         return place_call((address.host, address.port), caller, variables=variables, pace=_PACE)
@@ -96,12 +94,3 @@ def _caller(asked: argparse.Namespace) -> TrialCaller:
         keys=keys,
         hang_up=left,
     )
-
-
-def _address(config: Config) -> Address:
-    """Where the running server really listens, else where it would."""
-    try:
-        host, _, port = json.loads((config.directory / STATE_FILE).read_text())["listen"].rpartition(":")
-        return Address(host.strip("[]"), int(port))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return config.listen

@@ -15,4 +15,5 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 def _serve(asked: argparse.Namespace) -> int:
     from esl_voicemail.app import App  # noqa: PLC0415 - the other verbs need none of it
 
-    return App(load(find(asked.config))).run()
+    path = find(asked.config)
+    return App(load(path), reread=lambda: load(path)).run()

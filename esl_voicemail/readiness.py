@@ -1,0 +1,55 @@
+"""Whether new calls can be taken, and if not, why: looked up at an interval, answered from memory."""
+
+from collections.abc import Callable
+
+from gevent.event import Event
+
+from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.workers import Workers
+
+_EVERY_SECONDS = 5.0
+_SLOWEST_SECONDS = 3.0
+_SLOW: str | None = "the recordings folder does not answer"
+
+
+class Readiness:
+    """Watches the recordings folder; a scraper or a probe that asks often costs nothing."""
+
+    def __init__(self, workers: Workers, trouble: Callable[[], str | None], telemetry: Telemetry) -> None:
+        self._workers = workers
+        self._trouble = trouble
+        self._telemetry = telemetry
+        self._stopping = Event()
+        self._leaving = False
+        self._last: str | None = "starting"
+
+    def run(self) -> None:
+        """Keep looking until `stop`."""
+        while True:
+            self.look()
+            if self._stopping.wait(_EVERY_SECONDS):
+                return
+
+    def look(self) -> None:
+        """Look now, and say what changed."""
+        trouble = self._workers.run_within(_SLOWEST_SECONDS, self._trouble, _SLOW)
+        if trouble and trouble != self._last:
+            self._telemetry.trouble("not_ready", trouble)
+        elif self._last and not trouble:
+            self._telemetry.service("ready")
+        self._last = trouble
+        self._telemetry.ready(not self.reasons())
+
+    def reasons(self) -> list[str]:
+        """Return why no calls are taken; none when they are."""
+        found = [self._last] if self._last else []
+        return [*found, "draining: no new calls are taken"] if self._leaving else found
+
+    def leave(self) -> None:
+        """The service is about to end."""
+        self._leaving = True
+        self._telemetry.ready(False)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopping.set()

@@ -1,0 +1,57 @@
+"""What a running server leaves in its storage directory for others: a lock, and where it listens."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from esl_voicemail.config.values import Address
+from esl_voicemail.errors import StorageBusyError
+
+STATE_FILE = "serve.json"
+LOCK_FILE = "lock"
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold a storage directory for this process; StorageBusyError when another server does."""
+    with (directory / LOCK_FILE).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read(20).strip() or "unknown"
+            raise StorageBusyError(
+                f"{directory}: another server (process {holder}) works here; stop it, "
+                "or name another storage.directory"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+@contextmanager
+def announced(directory: Path, listen: Address, http: Address) -> Iterator[None]:
+    """Say where the server listens for as long as it does: port 0 has become a number."""
+    path = directory / STATE_FILE
+    unfinished = path.with_suffix(".tmp")
+    state = {"pid": os.getpid(), "listen": str(listen), "http": str(http), "since": round(time.time())}
+    unfinished.write_text(json.dumps(state) + "\n")
+    unfinished.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def listening(directory: Path) -> Address | None:
+    """Return where the server of a storage directory listens, or None when none says so."""
+    try:
+        host, _, port = json.loads((directory / STATE_FILE).read_text())["listen"].rpartition(":")
+        return Address(host.strip("[]"), int(port))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
