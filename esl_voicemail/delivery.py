@@ -5,7 +5,7 @@ Knows when, not how: the journal leases and records, `mail` builds and sends, `b
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 
@@ -16,7 +16,7 @@ from gevent.pool import Pool
 
 from esl_voicemail.audio.convert import FORMATS, attachment
 from esl_voicemail.backoff import Schedule, next_try
-from esl_voicemail.config import Mailbox
+from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import ComposeError, JournalError, RecordingError
 from esl_voicemail.journal import Journal
@@ -46,17 +46,11 @@ class Composer:
 
     def compose(self, voicemail: Voicemail, recipient: str) -> EmailMessage:
         """Return the mail; ComposeError or RecordingError when a person has to look."""
-        mailbox = self._mailbox(voicemail.call.mailbox)
+        mailbox = mailbox_of(self.mailboxes, voicemail.call.mailbox)
         to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
         audio = self._audio(voicemail, mailbox.attachment)
         with _COMPOSING:
             return compose(voicemail, mailbox, self.sender, to, audio)
-
-    def _mailbox(self, key: str) -> Mailbox:
-        """The mailbox's settings; where that is gone, another's: the message still goes."""
-        if key in self.mailboxes:
-            return self.mailboxes[key]
-        return replace(next(iter(self.mailboxes.values())), key=key, name=key, reply_to=None)
 
     def _audio(self, voicemail: Voicemail, name: str) -> Attachment:
         path = voicemail.recording.path

@@ -11,7 +11,7 @@ from pathlib import Path
 import gevent
 from gevent.event import Event
 
-from esl_voicemail.config import Mailbox
+from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.errors import JournalError, RecordingError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.journal import OpenCall
@@ -147,7 +147,7 @@ class Recovery:
 
     def _adopt(self, path: Path, mailbox: str, message_id: str) -> None:
         """Make a file whose row was lost a message of its own: its name still says whose it is."""
-        known = self._mailboxes.get(mailbox) or next(iter(self._mailboxes.values()))
+        known = mailbox_of(self._mailboxes, mailbox)
         try:
             recording = self._workers.run(self._spool.admit, path)
         except RecordingError as error:
@@ -164,7 +164,7 @@ class Recovery:
         self._keep(message_id, call, recording, "orphan")
 
     def _keep(self, message_id: str, call: Call, recording: Recording, kind: str) -> None:
-        mailbox = self._mailboxes.get(call.mailbox) or next(iter(self._mailboxes.values()))
+        mailbox = mailbox_of(self._mailboxes, call.mailbox)
         recipients = [recipient.address for recipient in mailbox.recipients]
         if self._journal.keep(message_id, recording, EndedBy.CUT, recipients, now=self._clock()):
             self._telemetry.message_kept(call.mailbox, recording, EndedBy.CUT)

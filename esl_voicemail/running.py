@@ -51,7 +51,7 @@ def announced(directory: Path, listen: Address, http: Address) -> Iterator[None]
 def listening(directory: Path) -> Address | None:
     """Return where the server of a storage directory listens, or None when none says so."""
     try:
-        host, _, port = json.loads((directory / STATE_FILE).read_text())["listen"].rpartition(":")
+        host, _, port = str(json.loads((directory / STATE_FILE).read_text())["listen"]).rpartition(":")
         return Address(host.strip("[]"), int(port))
     except (OSError, ValueError, KeyError, TypeError):
         return None

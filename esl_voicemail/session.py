@@ -26,7 +26,6 @@ from esl_voicemail.dialogue import (
     KeepFailed,
     Kept,
     NothingKept,
-    Record,
     Salvage,
     Script,
     State,
@@ -237,8 +236,6 @@ class Session:
                 self._result = result
                 self._hand_back(result)
             case _:
-                if isinstance(command, Record):
-                    self._channel.expect_limit(command.max_seconds)
                 try:
                     self._channel.perform(command)
                 except ControlLostError:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from esl_voicemail.config import Config, load
+from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
@@ -107,8 +107,7 @@ def _caller(one: Summary) -> str:
 
 
 def _zone(config: Config, mailbox: str) -> ZoneInfo:
-    known = config.mailboxes.get(mailbox) or next(iter(config.mailboxes.values()))
-    return known.timezone
+    return mailbox_of(config.mailboxes, mailbox).timezone
 
 
 def _when(moment: datetime | None, zone: ZoneInfo) -> str:

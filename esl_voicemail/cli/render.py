@@ -7,7 +7,7 @@ from typing import Any
 
 from esl_voicemail.audio import wav
 from esl_voicemail.cli.call import SAMPLE
-from esl_voicemail.config import Config, load
+from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
 from esl_voicemail.delivery import Composer
 from esl_voicemail.errors import VoicemailError
@@ -28,7 +28,7 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 def _render(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
     voicemail = _sample(config, asked.sample) if asked.sample else _kept(config, asked.id)
-    mailbox = config.mailboxes.get(voicemail.call.mailbox) or next(iter(config.mailboxes.values()))
+    mailbox = mailbox_of(config.mailboxes, voicemail.call.mailbox)
     composer = Composer(config.mailboxes, config.mail.sender)
     mail = composer.compose(voicemail, mailbox.recipients[0].address)
     sys.stdout.buffer.write(mail.as_bytes(policy=POLICY.clone(linesep="\n")))

@@ -1,6 +1,6 @@
 """The configuration: frozen sections from YAML; every error says file:line and section.key."""
 
 from esl_voicemail.config.load import Config, load
-from esl_voicemail.config.mailbox import Mailbox
+from esl_voicemail.config.mailbox import Mailbox, mailbox_of
 
-__all__ = ["Config", "Mailbox", "load"]
+__all__ = ["Config", "Mailbox", "load", "mailbox_of"]

@@ -1,7 +1,7 @@
 """A mailbox as the service uses it: its own settings and the inherited ones, resolved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -42,3 +42,13 @@ class Mailbox:
         if self.week is None or is_open(self.week, self.holidays, now.astimezone(self.timezone)):
             return Reason.DIRECT
         return Reason.AFTER_HOURS
+
+
+def mailbox_of(mailboxes: Mapping[str, Mailbox], key: str) -> Mailbox:
+    """Return the mailbox of a kept message; where it is no longer configured, another's settings.
+
+    A message outlives its mailbox's place in the configuration, and must still reach somebody.
+    """
+    if key in mailboxes:
+        return mailboxes[key]
+    return replace(next(iter(mailboxes.values())), key=key, name=key, reply_to=None)

@@ -9,6 +9,7 @@ Left to others: what to say (`dialogue`), the text of commands (`esl.commands`),
 (`esl.frames`).
 """
 
+import math
 import time
 from collections import deque
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from gevent import socket
 from greenswitch.esl import OutboundSession
 
-from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input
+from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input, Record
 from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
 from esl_voicemail.esl.commands import SwitchCommand, execute, set_variable, subscribe, text_of
 from esl_voicemail.esl.frames import Frame, FrameReader, Headers
@@ -26,8 +27,6 @@ CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 30
 _SEND_SECONDS = 10.0
 _READ_BYTES = 65536
-# The limit given to `record` is kept to whole seconds and passed by up to one.
-_LIMIT_SLACK_MS = 100
 
 
 class Channel(OutboundSession):  # type: ignore[misc]
@@ -44,7 +43,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._reader = FrameReader()
         self._frames: deque[Frame] = deque()
         self._sent: deque[str] = deque()
-        self._record_limit_ms = 0
+        self._limit_ms = 0
+        self._limit_at = math.inf
         self._broken = ""
 
     def start_event_handlers(self) -> None:
@@ -82,11 +82,10 @@ class Channel(OutboundSession):  # type: ignore[misc]
 
     def perform(self, command: SwitchCommand) -> None:
         """Send a command; whatever comes of it arrives through `receive`."""
+        if isinstance(command, Record):
+            self._limit_ms = command.max_seconds * 1000
+            self._limit_at = time.monotonic() + command.max_seconds
         self.send(text_of(command, self.call_id))
-
-    def expect_limit(self, max_seconds: int) -> None:
-        """Remember the recording's limit, by which its end is told from a fault of the disk."""
-        self._record_limit_ms = max_seconds * 1000
 
     def receive(self, until: float) -> Input:
         """Return the next thing that happened, `DeadlineExpired` at `until` (monotonic seconds)."""
@@ -195,7 +194,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
             case "text/disconnect-notice":
                 if frame.headers.get("Content-Disposition") != "linger":
                     self.connected = False
-                    raise ControlLostError("the switch ended the event socket")
+                    self._broken = "the switch ended the event socket"
+                    raise ControlLostError(self._broken)
                 return self._hang_up_once()
         return None
 
@@ -230,7 +230,9 @@ class Channel(OutboundSession):  # type: ignore[misc]
             return EndedBy.KEY
         if event.variable("silence_hits_exhausted") == "true":
             return EndedBy.SILENCE
-        if self._record_limit_ms and duration_ms >= self._record_limit_ms - _LIMIT_SLACK_MS:
+        # The switch keeps the limit by the clock, but writes no audio for gaps in the caller's RTP; a
+        # fault of its disk comes before the clock says so.
+        if time.monotonic() >= self._limit_at or (self._limit_ms and duration_ms >= self._limit_ms):
             return EndedBy.LIMIT
         if event.get("Answer-State") == "hangup":
             return EndedBy.HANG_UP

@@ -1,0 +1,239 @@
+"""One call's event socket against a peer over a real socket: every wait ends, every end is told apart."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent import socket
+
+from esl_voicemail.dialogue import (
+    ApplicationDone,
+    Beep,
+    CallerHungUp,
+    ControlLost,
+    DeadlineExpired,
+    HangUp,
+    Record,
+)
+from esl_voicemail.errors import CallerGoneError, ControlLostError
+from esl_voicemail.esl.channel import Channel
+from esl_voicemail.model import EndedBy
+
+REPLY = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
+CONNECTED = (
+    b"Event-Name: CHANNEL_DATA\nUnique-ID: u-1\nContent-Type: command/reply\nReply-Text: %2BOK%0A\n"
+    b"Socket-Mode: async\nControl: full\n\n"
+)
+LINGER = b"Content-Type: text/disconnect-notice\nContent-Disposition: linger\nContent-Length: 0\n\n"
+GOODBYE = (
+    b"Content-Type: text/disconnect-notice\nControlled-Session-UUID: u-1\n"
+    b"Content-Disposition: disconnect\nContent-Length: 3\n\nbye"
+)
+
+
+def event(name: str, **headers: str) -> bytes:
+    """Return an event of our call."""
+    fields = {"Event-Name": name, "Unique-ID": "u-1"}
+    fields |= {key.replace("__", "-"): value for key, value in headers.items()}
+    body = "".join(f"{key}: {value}\n" for key, value in fields.items()).encode() + b"\n"
+    return b"Content-Length: %d\nContent-Type: text/event-plain\n\n%b" % (len(body), body)
+
+
+def completed(application_id: str = "a-1", **headers: str) -> bytes:
+    """Return the completion of an application."""
+    return event("CHANNEL_EXECUTE_COMPLETE", Application__UUID=application_id, **headers)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Channel, socket.socket]]:
+    """A connected channel, and the switch's end of its socket."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+    channel = Channel(("127.0.0.1", 1), ours)
+    theirs.sendall(CONNECTED)
+    channel.connect()
+    assert theirs.recv(100) == b"connect\n\n"
+    yield channel, theirs
+    channel.close()
+    theirs.close()
+
+
+def soon(seconds: float = 5.0) -> float:
+    return time.monotonic() + seconds
+
+
+def test_no_greenlet_is_left_over_by_greenswitch(pair: tuple[Channel, socket.socket]) -> None:
+    channel, _ = pair
+    assert channel._receive_events_greenlet is None
+    assert channel._process_events_greenlet is None
+
+
+def test_a_completion_is_known_by_its_own_uuid(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    switch.sendall(
+        completed("theirs", Application="socket") + completed("ours", Application__Response="FILE%20PLAYED")
+    )
+    assert channel.receive(soon()) == ApplicationDone("theirs")
+    assert channel.receive(soon()) == ApplicationDone("ours", "FILE PLAYED")
+
+
+def test_events_of_another_call_are_not_ours(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    other = event("CHANNEL_HANGUP").replace(b"u-1", b"u-2")
+    switch.sendall(other + completed())
+    assert channel.receive(soon()) == ApplicationDone("a-1")
+    assert channel.foreign_events == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [event("CHANNEL_HANGUP") + LINGER, LINGER + event("CHANNEL_HANGUP")],
+    ids=["event first", "notice first"],
+)
+def test_a_hang_up_is_told_once_and_what_follows_it_still_arrives(
+    pair: tuple[Channel, socket.socket], said: bytes
+) -> None:
+    channel, switch = pair
+    switch.sendall(said + completed())
+    assert channel.receive(soon()) == CallerHungUp()
+    assert channel.receive(soon()) == ApplicationDone("a-1")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda peer: peer.close(),
+        lambda peer: peer.sendall(GOODBYE),
+        lambda peer: (peer.sendall(event("DTMF")[:-20]), peer.close()),
+        lambda peer: peer.sendall(b"Content-Type: text/event-plain\nContent-Length: -1\n\n"),
+        lambda peer: peer.sendall(b"x" * 300_000),
+    ],
+    ids=["end of stream", "goodbye", "end within an event", "bad length", "endless head"],
+)
+def test_control_is_lost_however_the_stream_ends_and_stays_lost(
+    pair: tuple[Channel, socket.socket], end: Callable[[socket.socket], object]
+) -> None:
+    channel, switch = pair
+    end(switch)
+    assert channel.receive(soon()) == ControlLost()
+    assert channel.receive(soon()) == ControlLost()
+
+
+def test_what_came_before_a_fault_still_counts(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    switch.sendall(completed() + b"Content-Length: never\n\n")
+    assert channel.receive(soon()) == ApplicationDone("a-1")
+    assert channel.receive(soon()) == ControlLost()
+    assert channel.frames_refused == 1
+
+
+def test_a_silent_switch_meets_the_deadline(pair: tuple[Channel, socket.socket]) -> None:
+    channel, _ = pair
+    assert channel.receive(time.monotonic() + 0.05) == DeadlineExpired()
+    assert channel.receive(time.monotonic() - 1) == DeadlineExpired()
+
+
+def test_a_switch_that_sends_in_drips_meets_the_deadline_too(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+
+    def drip() -> None:
+        for byte in b"Content-Length: 5000\n" * 20:
+            switch.sendall(bytes([byte]))
+            gevent.sleep(0.01)
+
+    dripping = gevent.spawn(drip)
+    with gevent.Timeout(2):
+        assert channel.receive(time.monotonic() + 0.2) == DeadlineExpired()
+    dripping.kill()
+
+
+def test_nothing_is_written_to_a_socket_that_is_closed(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    switch.close()
+    assert channel.receive(soon()) == ControlLost()
+    with pytest.raises(ControlLostError):
+        channel.perform(Beep("a-1"))
+
+
+def test_a_refused_command_is_remembered_with_the_switchs_words(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    channel.perform(Beep("a-1"))
+    channel.perform(HangUp())
+    no_channel = b"-ERR No such channel!\n"
+    switch.sendall(
+        b"Content-Type: command/reply\nReply-Text: -ERR memory error\n\n"
+        + b"Content-Type: api/response\nContent-Length: %d\n\n%b" % (len(no_channel), no_channel)
+        + completed()
+    )
+    assert channel.receive(soon()) == ApplicationDone("a-1")
+    assert channel.commands_refused == ["sendmsg: -ERR memory error"]
+
+
+def test_a_reply_nobody_asked_for_shifts_no_other(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    switch.sendall(REPLY + REPLY + completed())
+    assert channel.receive(soon()) == ApplicationDone("a-1")
+    assert channel.frames_refused == 2
+
+
+def test_a_call_is_handed_back_only_when_its_result_is_set(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    handing = gevent.spawn(channel.hand_back, "refused", "a-9")
+    heard = b""
+    while b"Event-UUID: a-9\n\n" not in heard:
+        heard += switch.recv(1000)
+    assert b"execute-app-arg: voicemail_result=refused\n" in heard
+    assert b"exit" not in heard
+    switch.sendall(REPLY + completed("a-9"))
+    assert switch.recv(1000) == b"exit\n\n"
+    handing.get(timeout=5)
+    assert switch.recv(1000) == b""
+
+
+@pytest.mark.parametrize(
+    ("headers", "ended_by"),
+    [
+        ({"variable_playback_terminator_used": "%23"}, EndedBy.KEY),
+        ({"variable_silence_hits_exhausted": "true"}, EndedBy.SILENCE),
+        ({"variable_silence_hits_exhausted": "false", "variable_record_ms": "60000"}, EndedBy.LIMIT),
+        ({"Answer-State": "hangup", "variable_record_ms": "3000"}, EndedBy.HANG_UP),
+        ({"Answer-State": "answered", "variable_record_ms": "3000"}, EndedBy.CUT),
+    ],
+)
+def test_what_ended_a_recording_is_told_from_the_switchs_flags(
+    pair: tuple[Channel, socket.socket], headers: dict[str, str], ended_by: EndedBy
+) -> None:
+    channel, switch = pair
+    channel.perform(Record("a-1", Path("/r/a.wav"), 60, 5))
+    switch.sendall(REPLY + completed(**{name.replace("-", "__"): value for name, value in headers.items()}))
+    happened = channel.receive(soon())
+    assert isinstance(happened, ApplicationDone)
+    assert happened.ended_by is ended_by
+
+
+def test_the_limit_is_kept_by_the_clock_though_gaps_left_the_file_short(
+    pair: tuple[Channel, socket.socket],
+) -> None:
+    """FreeSWITCH writes nothing for gaps in RTP: a limit of 1 s may leave 0.4 s of audio."""
+    channel, switch = pair
+    channel.perform(Record("a-1", Path("/r/a.wav"), 1, 5))
+    gevent.spawn_later(1.0, switch.sendall, REPLY + completed(variable_record_ms="400"))
+    happened = channel.receive(soon())
+    assert isinstance(happened, ApplicationDone)
+    assert happened.ended_by is EndedBy.LIMIT
+
+
+def test_a_caller_who_is_gone_before_connect_is_told_from_a_fault() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+    channel = Channel(("127.0.0.1", 1), ours)
+    theirs.sendall(GOODBYE)
+    with pytest.raises(CallerGoneError):
+        channel.connect()
+    assert channel.call_id == "u-1"
+    channel.close()
+    theirs.close()
