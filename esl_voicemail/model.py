@@ -22,8 +22,11 @@ _DIRECTION = set(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200
 
 def one_line(text: str, limit: int) -> str:
     """Return text as one printable line of at most `limit` characters, spaces folded, NFC."""
-    text = unicodedata.normalize("NFC", text[: limit * 8])
-    clean = (" " if unicodedata.category(c) in _UNPRINTABLE else c for c in text if c not in _DIRECTION)
+    # Marks of direction go first: what stood on both sides of one may compose.
+    text = "".join(c for c in text[: limit * 8] if c not in _DIRECTION)
+    clean = (
+        " " if unicodedata.category(c) in _UNPRINTABLE else c for c in unicodedata.normalize("NFC", text)
+    )
     line = " ".join("".join(clean).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 

@@ -232,7 +232,7 @@ def right(raw: bytes, sender: MailAddress, recipient: MailAddress, reply_to: Mai
 # --- whatever the caller is called -------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     number=names,
     name=names,
@@ -278,7 +278,7 @@ def test_whatever_the_caller_is_called_the_mail_is_well_formed_and_says_so(
     assert all(re.fullmatch(r"tel:\+?[0-9][0-9;=ext-]*", link) for link in links)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(name=names, mailbox_name=names, language=st.sampled_from(["pl", "en"]))
 @example(name="=?utf-8?q?x?=", mailbox_name="a", language="pl")
 def test_the_subject_reads_the_same_to_new_and_old_programs(name, mailbox_name, language):
@@ -295,7 +295,7 @@ def test_the_subject_reads_the_same_to_new_and_old_programs(name, mailbox_name, 
     assert legacy(raw, "Subject") == wanted
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(sender=names, recipient=names, reply_to=names)
 @example(sender='Łoś, Jan "J"', recipient='Jan "J" Łoś', reply_to="Łoś, Jan")
 @example(sender="=?utf-8?q?x?=", recipient="a, b", reply_to="😀" * 100)

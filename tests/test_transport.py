@@ -23,7 +23,7 @@ from tests.support.smtp import ScriptedSmtp, scripted_smtp
 USER, PASSWORD = "voicemail", "s3cret-and-long"
 ENVELOPE = Envelope("voicemail@example.com", "anna@example.com")
 PATIENT = Timeouts(20, 20, 20, 20, 20, 20, 20)
-SHORT = Timeouts(0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3)
+SHORT = Timeouts(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
 
 # gevent 26.9 leaves a socket for the garbage collector that was reset before its handshake began.
 RESET_BEFORE_TLS = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

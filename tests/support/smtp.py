@@ -20,7 +20,7 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Accepted:
-    """A mail the server took for one recipient: the envelope, and the bytes as they were before dot-stuffing."""
+    """A mail the server took for one recipient: its envelope, and its bytes before dot-stuffing."""
 
     sender: str
     recipient: str
@@ -28,9 +28,10 @@ class Accepted:
 
 
 class ScriptedSmtp:
-    """A running server. Steps: CONNECT, TLS, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT, FINAL, QUIT.
+    """A running server, friendly but for what it is ordered at a step.
 
-    Of the orders for a step the oldest one not used up counts; without one the server is friendly.
+    The steps are CONNECT, TLS, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT, FINAL (after the dot)
+    and QUIT. Of the orders for a step the oldest one that is not used up counts.
     """
 
     host = "127.0.0.1"

@@ -1,0 +1,661 @@
+"""Kept messages on their way: a real journal, real files, a real SMTP server, a clock that obeys."""
+
+import io
+import itertools
+import sqlite3
+import struct
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import gevent
+import pytest
+from gevent.monkey import get_original
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jinja2 import DictLoader
+from sqlalchemy import func, select
+
+from esl_voicemail.backoff import Schedule
+from esl_voicemail.config import Mailbox
+from esl_voicemail.config.values import MailAddress
+from esl_voicemail.delivery import LEASE, Composer, Delivery
+from esl_voicemail.journal import Journal, JournalReader
+from esl_voicemail.journal.engine import FILE, url_of
+from esl_voicemail.journal.reader import ToRecipient
+from esl_voicemail.journal.schema import attempts
+from esl_voicemail.mail import message
+from esl_voicemail.mail.maildir import Maildir
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts, Transport
+from esl_voicemail.model import (
+    Attempt,
+    Bounced,
+    Call,
+    Caller,
+    Deferred,
+    Delivered,
+    EndedBy,
+    Envelope,
+    Expired,
+    Held,
+    Reason,
+    Recording,
+    Verdict,
+)
+from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.workers import Workers
+from tests.support.service import parse_logfmt, until
+from tests.support.smtp import Accepted, ScriptedSmtp, scripted_smtp
+
+NOW = datetime(2026, 7, 15, 10, 30, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+SENDER = MailAddress("Poczta głosowa", "voicemail@example.com")
+ANNA, JAN = "anna@example.com", "jan@example.com"
+_numbers = itertools.count()
+
+
+def mailbox(**changes: object) -> Mailbox:
+    settled = Mailbox(
+        key="sales",
+        name="Sprzedaż",
+        numbers=("48221234567",),
+        recipients=(MailAddress("Anna", ANNA), MailAddress("", JAN)),
+        reply_to=None,
+        greetings={"default": Path("/greeting.wav")},
+        thanks=Path("/thanks.wav"),
+        apology=Path("/apology.wav"),
+        week=None,
+        holidays=None,
+        language="pl",
+        timezone=ZoneInfo("Europe/Warsaw"),
+        region="PL",
+        attachment="wav",
+        max_seconds=180,
+        min_seconds=1,
+        silence_seconds=5,
+    )
+    return replace(settled, **changes)
+
+
+def sound(samples: int = 8000) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, 8000, samples, "NONE", ""))
+        file.writeframes(struct.pack("<h", 3000) * samples)
+    return out.getvalue()
+
+
+def odd_sound(channels: int = 9) -> bytes:
+    """A WAV whose header is right, but which no codec takes."""
+    data = bytes(2 * channels * 800)
+    form = struct.pack("<HHIIHH", 1, channels, 8000, 16000 * channels, 2 * channels, 16)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+class Post:
+    """The runner with everything it stands on; time goes on when a test says so."""
+
+    def __init__(
+        self, folder: Path, transport: Transport, *, box: Mailbox | None = None, connections: int = 4
+    ) -> None:
+        self.now = NOW
+        self.folder = folder
+        self.stream = io.StringIO()
+        self.journal = Journal(url_of(folder), folder)
+        self.reader = JournalReader(folder, folder)
+        self.workers = Workers(4)
+        settled = box or mailbox()
+        self.telemetry = Telemetry([settled.key], lambda: self.now, stream=self.stream)
+        self.delivery = Delivery(
+            self.journal,
+            Composer({settled.key: settled}, SENDER),
+            transport,
+            self.workers,
+            self.telemetry,
+            clock=lambda: self.now,
+            jitter=lambda: 0.5,
+            schedule=Schedule(),
+            max_connections=connections,
+        )
+        self._running: gevent.Greenlet[..., None] | None = None
+
+    def keep(self, *recipients: str, audio: bytes | None = None, key: str = "sales") -> str:
+        """Keep a message, its recording on disk."""
+        message_id = f"01TEST{next(_numbers):020d}"
+        path = self.folder / f"{key}.{message_id}.wav"
+        path.write_bytes(sound() if audio is None else audio)
+        caller = Caller("48601234567", "Jan Kowalski", withheld=False)
+        call = Call("632a12f3-e1e0", key, Reason.NO_ANSWER, caller, "48221234567", self.now, "pl")
+        self.journal.begin(message_id, call, path.name, 10)
+        recording = Recording(path, 1000, path.stat().st_size, "0" * 64)
+        recipients = recipients or (ANNA,)
+        assert self.journal.keep(message_id, recording, EndedBy.KEY, recipients, now=self.now)
+        return message_id
+
+    def run(self) -> None:
+        """Start delivering, and wait until what is due now is done."""
+        self._running = gevent.spawn(self.delivery.run)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is being sent and nothing is due."""
+
+        def settled() -> bool:
+            due = self.journal.next_due()
+            return not self.journal.backlog().counts["sending"] and (due is None or due > self.now)
+
+        until(settled, "all that is due is done")
+
+        def said() -> bool:
+            with self.reader._connected() as db:
+                tried = db.execute(select(func.count()).select_from(attempts)).scalar_one()
+            return tried == self.stream.getvalue().count(" event=delivery ")
+
+        # The journal is marked before the line is written.
+        until(said, "each try has its line", 5)
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass and wait until what became due is done."""
+        self.now += by
+        self.delivery.wake()
+        self.settle()
+
+    def to(self, message_id: str) -> dict[str, ToRecipient]:
+        """Return where a message's deliveries stand."""
+        story = self.reader.show(message_id)
+        assert story is not None
+        return {one.recipient: one for one in story.deliveries}
+
+    def states(self, message_id: str) -> dict[str, str]:
+        """Return the states of a message's deliveries."""
+        return {recipient: one.state for recipient, one in self.to(message_id).items()}
+
+    def lines(self, event: str = "delivery") -> list[dict[str, str]]:
+        """Return the log lines of one event."""
+        said = map(parse_logfmt, self.stream.getvalue().splitlines())
+        return [line for line in said if line["event"] == event]
+
+    def metric(self, result: str, smtp_class: str) -> float | None:
+        """Return how many tries ended so."""
+        labels = {"result": result, "smtp_class": smtp_class}
+        return self.telemetry.registry.get_sample_value("voicemail_delivery_attempts_total", labels)
+
+    def close(self) -> None:
+        """Stop and release everything."""
+        self.delivery.stop(0.5)
+        self.delivery._pool.kill()
+        if self._running is not None:
+            self._running.join(10)
+        self.journal.close()
+        self.workers.close()
+
+
+@pytest.fixture(scope="module")
+def server_process() -> Iterator[ScriptedSmtp]:
+    with scripted_smtp() as server:
+        yield server
+
+
+@pytest.fixture
+def server(server_process: ScriptedSmtp) -> ScriptedSmtp:
+    server_process.forget()
+    return server_process
+
+
+def smtp_transport(server: ScriptedSmtp) -> SmtpTransport:
+    return SmtpTransport(server.host, server.port, "none", timeouts=Timeouts(20, 20, 20, 20, 20, 20, 0.5))
+
+
+@pytest.fixture
+def posts(tmp_path: Path) -> Iterator[Callable[..., Post]]:
+    """Make posts, and close them at the end."""
+    made: list[Post] = []
+
+    def make(transport: Transport, **options: object) -> Post:
+        post = Post(tmp_path, transport, **options)
+        made.append(post)
+        return post
+
+    yield make
+    for post in made:
+        post.close()
+
+
+@pytest.fixture
+def post(posts: Callable[..., Post], server: ScriptedSmtp) -> Post:
+    return posts(smtp_transport(server))
+
+
+def parsed(accepted: Accepted) -> EmailMessage:
+    mail = message_from_bytes(accepted.content, policy=policy.default)
+    assert isinstance(mail, EmailMessage)
+    return mail
+
+
+def attached(accepted: Accepted) -> tuple[str, bytes]:
+    [part] = parsed(accepted).iter_attachments()
+    return part.get_content_type(), part.get_content()
+
+
+# --- at least once, and once where it can be helped --------------------------------------------------
+
+
+def test_each_recipient_gets_a_mail_of_its_own(post, server):
+    message_id = post.keep(ANNA, JAN)
+    post.run()
+    assert post.states(message_id) == {ANNA: "delivered", JAN: "delivered"}
+    assert sorted(one.recipient for one in server.accepted) == [ANNA, JAN]
+    for accepted in server.accepted:
+        mail = parsed(accepted)
+        assert accepted.sender == SENDER.address
+        assert [address.addr_spec for address in mail["To"].addresses] == [accepted.recipient]
+        assert attached(accepted) == ("audio/wav", sound())
+    assert len({parsed(accepted)["Message-ID"] for accepted in server.accepted}) == 2
+
+
+def test_a_recipient_refused_for_now_is_tried_again_alone(post, server):
+    server.say("RCPT", "450 4.2.0 greylisted", times=1, recipient=JAN)
+    message_id = post.keep(ANNA, JAN)
+    post.run()
+    assert post.states(message_id) == {ANNA: "delivered", JAN: "queued"}
+    assert post.to(message_id)[JAN].due_at == NOW + MINUTE
+    post.advance(MINUTE - timedelta(seconds=1))
+    assert server.connections == 2
+    post.advance(timedelta(seconds=1))
+    assert post.states(message_id) == {ANNA: "delivered", JAN: "delivered"}
+    assert sorted(one.recipient for one in server.accepted) == [ANNA, JAN]
+    assert server.connections == 3
+    line = next(line for line in post.lines() if line["result"] == "deferred")
+    assert (line["level"], line["rcpt"], line["code"]) == ("warning", JAN, "450")
+    assert (line["reply"], line["next_try"]) == ("4.2.0 greylisted", "2026-07-15T10:31:00Z")
+    assert (post.metric("deferred", "4xx"), post.metric("delivered", "2xx")) == (1, 2)
+
+
+@pytest.mark.parametrize("mishap", ["451 4.3.0 disk full", "drop"])
+def test_a_mail_sent_again_carries_the_same_message_id(post, server, mishap):
+    if mishap == "drop":
+        server.drop("FINAL", times=1, accept=True)
+    else:
+        server.say("FINAL", mishap, times=1)
+    message_id = post.keep(ANNA)
+    post.run()
+    assert post.states(message_id) == {ANNA: "queued"}
+    post.advance(MINUTE)
+    assert post.states(message_id) == {ANNA: "delivered"}
+    # A server that hung up after the dot may have the mail: it gets it again, recognisable as the same.
+    assert len(server.accepted) == (2 if mishap == "drop" else 1)
+    ids = {parsed(one)["Message-ID"] for one in server.accepted}
+    assert ids == {message.message_id(post.reader.voicemail(message_id), ANNA, SENDER.domain)}
+
+
+def test_one_of_five_recipients_refused_for_good_leaves_four_mails(post, server):
+    everyone = [f"r{n}@example.com" for n in range(5)]
+    server.say("RCPT", "550 5.1.1 no such user", recipient=everyone[2])
+    message_id = post.keep(*everyone)
+    post.run()
+    states = post.states(message_id)
+    assert states == {one: "bounced" if one == everyone[2] else "delivered" for one in everyone}
+    assert sorted(one.recipient for one in server.accepted) == everyone[:2] + everyone[3:]
+    [line] = [line for line in post.lines() if line["result"] == "bounced"]
+    assert (line["level"], line["code"], line["reply"]) == ("error", "550", "5.1.1 no such user")
+    post.advance(timedelta(days=1))
+    assert server.connections == 5
+
+
+def test_a_mail_that_nobody_takes_for_five_days_expires_loudly(post, server):
+    server.say("RCPT", "450 4.2.2 mailbox full")
+    message_id = post.keep(ANNA)
+    post.run()
+    while (due := post.journal.next_due()) is not None:
+        assert timedelta(0) < due - post.now <= timedelta(hours=2)
+        post.advance(due - post.now)
+    to = post.to(message_id)[ANNA]
+    assert to.state == "expired"
+    assert to.finished_at == post.now == NOW + timedelta(days=5)
+    assert 60 < len(to.attempts) < 100
+    [line] = [line for line in post.lines() if line["result"] == "expired"]
+    assert line["level"] == "error"
+    assert (line["code"], line["reply"]) == ("450", "4.2.2 mailbox full")
+    assert server.accepted == []
+    assert {one["result"] for one in post.lines()} == {"deferred", "expired"}
+
+
+def test_what_is_our_fault_is_said_to_be_so_and_goes_out_once_it_is_mended(post, server):
+    server.say("CONNECT", "554 5.7.1 your address is blocked", times=2)
+    message_id = post.keep(ANNA)
+    post.run()
+    post.advance(MINUTE)
+    post.advance(MINUTE)
+    assert post.states(message_id) == {ANNA: "delivered"}
+    first, second, third = post.lines()
+    assert first["level"] == second["level"] == "error"
+    assert "our set-up" in first["why"]
+    assert (third["level"], third["attempt"]) == ("info", "3")
+
+
+def test_a_wake_up_has_a_new_message_sent_at_once(post, server):
+    post.run()
+    post.keep(ANNA)
+    post.delivery.wake()
+    until(lambda: server.accepted, "the mail")
+
+
+def test_a_maildir_takes_mails_as_a_server_does(posts, tmp_path):
+    maildir = Maildir(tmp_path / "mail")
+    maildir.create()
+    post = posts(MaildirTransport(maildir))
+    message_id = post.keep(ANNA, JAN)
+    post.run()
+    assert post.states(message_id) == {ANNA: "delivered", JAN: "delivered"}
+    mails = [path.read_bytes() for path in (maildir.folder / "new").iterdir()]
+    assert sorted(message_from_bytes(mail)["Delivered-To"] for mail in mails) == [ANNA, JAN]
+    assert all(b"\r" not in mail for mail in mails)
+
+
+# --- what cannot be composed waits for a person ------------------------------------------------------
+
+
+def test_missing_audio_is_held_with_words(post, server):
+    message_id = post.keep(ANNA)
+    [path] = post.folder.glob(f"*{message_id}.wav")
+    path.unlink()
+    post.run()
+    to = post.to(message_id)[ANNA]
+    assert to.state == "held"
+    assert path.name in to.attempts[0].reply
+    [line] = post.lines()
+    assert (line["level"], line["result"]) == ("error", "held")
+    assert path.name in line["reply"]
+    post.advance(timedelta(days=6))
+    assert post.states(message_id) == {ANNA: "held"}
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("broken", ["{{ nothing_such }}", "{% if %}", "{{ caller_name.no.such }}", None])
+@pytest.mark.parametrize("name", ["pl.subject.j2", "pl.txt.j2", "pl.html.j2"])
+def test_a_broken_template_is_held_with_words(post, server, monkeypatch, name, broken):
+    templates = {"pl.subject.j2": "s", "pl.txt.j2": "t", "pl.html.j2": "h"}
+    if broken is None:
+        del templates[name]
+    else:
+        templates[name] = broken
+    monkeypatch.setattr(message._TEMPLATES, "loader", DictLoader(templates))
+    message_id = post.keep(ANNA)
+    post.run()
+    assert post.states(message_id) == {ANNA: "held"}
+    [line] = post.lines()
+    assert (line["level"], line["result"]) == ("error", "held")
+    assert line["reply"].startswith("template of the mail: ")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [odd_sound(), odd_sound(300), sound(0), b"RIFF, but nothing more", bytes(1000), b""],
+    ids=["9 channels", "300 channels", "no samples", "no WAV", "zeros", "empty"],
+)
+@pytest.mark.parametrize("attachment", ["mp3", "opus"])
+def test_what_a_codec_refuses_goes_out_as_it_was_recorded(posts, server, attachment, audio):
+    post = posts(smtp_transport(server), box=mailbox(attachment=attachment))
+    message_id = post.keep(ANNA, audio=audio)
+    post.run()
+    assert post.states(message_id) == {ANNA: "delivered"}
+    [accepted] = server.accepted
+    assert attached(accepted) == ("audio/wav", audio)
+    [part] = parsed(accepted).iter_attachments()
+    assert part.get_filename().endswith(".wav")
+
+
+@pytest.mark.parametrize(
+    ("attachment", "kind", "begins"),
+    [("mp3", "audio/mpeg", (b"ID3", b"\xff")), ("opus", "audio/ogg", (b"OggS",))],
+)
+def test_a_recording_goes_out_in_the_format_asked_for(posts, server, attachment, kind, begins):
+    post = posts(smtp_transport(server), box=mailbox(attachment=attachment))
+    post.keep(ANNA)
+    post.run()
+    [accepted] = server.accepted
+    found, content = attached(accepted)
+    assert found == kind
+    assert content.startswith(begins)
+
+
+def test_a_mailbox_no_longer_configured_still_delivers(post, server):
+    message_id = post.keep("former@example.com", key="closed")
+    post.run()
+    assert post.states(message_id) == {"former@example.com": "delivered"}
+    [accepted] = server.accepted
+    assert accepted.recipient == "former@example.com"
+    assert "closed" in parsed(accepted)["Subject"]
+
+
+def test_a_recipient_no_longer_configured_still_gets_the_mail(post, server):
+    post.keep("former@example.com")
+    post.run()
+    assert [one.recipient for one in server.accepted] == ["former@example.com"]
+
+
+# --- a sender that dies ------------------------------------------------------------------------------
+
+
+def test_a_lease_that_ended_is_sent_by_the_next(post, server):
+    message_id = post.keep(ANNA)
+    assert len(post.journal.claim(10, NOW, LEASE)) == 1
+    post.now += LEASE + MINUTE
+    assert post.journal.release_leases(post.now, everyone=False) == (1, 0)
+    post.run()
+    assert post.states(message_id) == {ANNA: "delivered"}
+    assert [line["attempt"] for line in post.lines()] == ["2"]
+    assert len(server.accepted) == 1
+
+
+def test_a_lease_that_runs_is_left_to_its_holder(post, server):
+    message_id = post.keep(ANNA)
+    post.journal.claim(10, NOW, LEASE)
+    assert post.journal.release_leases(NOW + LEASE, everyone=False) == (0, 0)
+    post._running = gevent.spawn(post.delivery.run)
+    post.keep(JAN)
+    post.delivery.wake()
+    until(lambda: server.accepted, "the other mail")
+    assert post.states(message_id) == {ANNA: "sending"}
+    assert [one.recipient for one in server.accepted] == [JAN]
+
+
+def test_the_third_crash_while_sending_holds_the_mail(post, server):
+    message_id = post.keep(ANNA)
+    outcomes = []
+    for _ in range(3):
+        assert len(post.journal.claim(10, NOW, LEASE)) == 1
+        outcomes.append(post.journal.release_leases(NOW, everyone=True))
+    assert outcomes == [(1, 0), (1, 0), (0, 1)]
+    post.run()
+    assert post.states(message_id) == {ANNA: "held"}
+    assert server.connections == 0
+
+
+def test_a_try_that_ended_in_a_verdict_forgives_the_crashes_before_it(post, server):
+    server.say("RCPT", "450 4.2.0 later", times=1)
+    message_id = post.keep(ANNA)
+    for _ in range(2):
+        post.journal.claim(10, NOW, LEASE)
+        post.journal.release_leases(NOW, everyone=True)
+    post.run()
+    for _ in range(2):
+        assert len(post.journal.claim(10, NOW + MINUTE, LEASE)) == 1
+        assert post.journal.release_leases(NOW + MINUTE, everyone=True) == (1, 0)
+    post.advance(MINUTE)
+    assert post.states(message_id) == {ANNA: "delivered"}
+
+
+def test_the_verdict_of_a_lost_lease_changes_nothing(post):
+    message_id = post.keep(ANNA)
+    [lost] = post.journal.claim(10, NOW, LEASE)
+    post.journal.release_leases(NOW, everyone=True)
+    assert not post.journal.mark(lost, Bounced(550, "no"), NOW, 1)
+    assert post.states(message_id) == {ANNA: "queued"}
+    [held] = post.journal.claim(10, NOW, LEASE)
+    for verdict in (Delivered(250, "ok"), Bounced(550, "no"), Held("look"), Expired(450, "late")):
+        assert not post.journal.mark(lost, verdict, NOW, 1)
+    assert not post.journal.mark(lost, Deferred(450, "later"), NOW, 1, NOW)
+    assert post.states(message_id) == {ANNA: "sending"}
+    assert post.journal.mark(held, Delivered(250, "ok"), NOW, 1)
+    assert post.states(message_id) == {ANNA: "delivered"}
+
+
+VERDICTS: list[Verdict] = [
+    Delivered(250, "ok"),
+    Bounced(550, "no"),
+    Expired(450, "late"),
+    Held("look"),
+    Deferred(450, "later"),
+]
+FINAL = {"delivered", "bounced", "expired", "held"}
+steps = st.lists(
+    st.one_of(
+        st.just("claim"),
+        st.sampled_from(["release everyone", "release the ended"]),
+        st.tuples(st.sampled_from(["first", "last"]), st.sampled_from(VERDICTS)),
+    ),
+    max_size=14,
+)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps)
+def test_what_is_final_stays_final_and_nothing_is_lost_on_the_way(post, plan):
+    message_id = post.keep(ANNA)
+    tried: list[Attempt] = []
+    now, final = post.now, ""
+    for step in plan:
+        before = post.states(message_id)[ANNA]
+        now += timedelta(minutes=45)
+        if step == "claim":
+            claimed = [
+                one for one in post.journal.claim(10, now, LEASE) if one.voicemail.message_id == message_id
+            ]
+            assert len(claimed) == (1 if before == "queued" else 0)
+            tried += claimed
+        elif isinstance(step, str):
+            post.journal.release_leases(now, everyone=step == "release everyone")
+        elif tried:
+            which, verdict = step
+            attempt = tried[0 if which == "first" else -1]
+            due_at = now if isinstance(verdict, Deferred) else None
+            changed = post.journal.mark(attempt, verdict, now, 1, due_at)
+            assert changed == (before == "sending" and attempt is tried[-1])
+        state = post.states(message_id)[ANNA]
+        assert state in FINAL | {"queued", "sending"}
+        if final:
+            assert state == final
+        final = state if state in FINAL else ""
+    numbers = [one.number for one in tried]
+    assert numbers == list(range(1, len(numbers) + 1))
+    # Leave nothing behind for the next plan.
+    post.journal.release_leases(now + LEASE, everyone=True)
+    for attempt in post.journal.claim(10, now + LEASE, LEASE):
+        post.journal.mark(attempt, Bounced(550, "end"), now, 1)
+
+
+# --- faults of our own -------------------------------------------------------------------------------
+
+
+@dataclass
+class OtherTransport:
+    """A way out that does what a test says."""
+
+    act: Callable[[], Verdict]
+    blocks_on_disk: bool = False
+
+    def send(self, envelope: Envelope, mail: EmailMessage) -> Verdict:
+        return self.act()
+
+
+@pytest.mark.parametrize("on_a_thread", [False, True])
+def test_a_bug_in_the_way_out_is_loud_and_the_mail_is_tried_again(posts, on_a_thread):
+    outcomes = [Delivered(250, "ok"), None]
+
+    def act() -> Verdict:
+        outcome = outcomes.pop()
+        if outcome is None:
+            raise ZeroDivisionError('a bug\n" level=info')
+        return outcome
+
+    post = posts(OtherTransport(act, on_a_thread))
+    message_id = post.keep(ANNA)
+    post.run()
+    assert post.states(message_id) == {ANNA: "queued"}
+    [crash] = post.lines("delivery_crashed")
+    assert crash["level"] == "error"
+    assert crash["message"] == message_id
+    assert "ZeroDivisionError" in crash["why"]
+    post.advance(MINUTE)
+    assert post.states(message_id) == {ANNA: "delivered"}
+
+
+def test_an_accepted_mail_is_marked_as_soon_as_the_journal_takes_it(posts, tmp_path):
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+
+    def act() -> Verdict:
+        other.execute("BEGIN IMMEDIATE")
+        return Delivered(250, "ok")
+
+    post = posts(OtherTransport(act))
+    post.journal._writer.write(lambda db: db.exec_driver_sql("PRAGMA busy_timeout=50"))
+    message_id = post.keep(ANNA)
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: post.lines("journal_refused"), "the journal refuses")
+    other.execute("ROLLBACK")
+    other.close()
+    until(lambda: post.states(message_id) == {ANNA: "delivered"}, "the verdict is recorded")
+
+
+def test_no_more_connections_are_open_than_allowed_and_a_stop_says_what_is_left(posts, server):
+    server.silence("FINAL")
+    post = posts(smtp_transport(server), connections=3)
+    message_id = post.keep(*(f"r{n}@example.com" for n in range(10)))
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: len(server.commands("(")) == 3, "three mails are sent")
+    assert sorted(post.states(message_id).values()) == ["queued"] * 7 + ["sending"] * 3
+    assert server.connections == 3
+    assert post.delivery.stop(0.1) is False
+
+
+def test_a_stop_lets_mails_end_and_claims_no_more(posts, server):
+    post = posts(smtp_transport(server))
+    post.keep(ANNA)
+    post.run()
+    assert post.delivery.stop(10) is True
+    assert post._running is not None
+    post._running.join(10)
+    assert post._running.ready()
+    message_id = post.keep(JAN)
+    post.delivery.wake()
+    assert post.states(message_id) == {JAN: "queued"}
+
+
+def test_threads_compose_one_at_a_time(post, monkeypatch):
+    """Libraries that compose uses hold locks, which under gevent native threads may wait at for ever."""
+    now, most = [0], [0]
+
+    def look() -> str:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        get_original("time", "sleep")(0.005)
+        now[0] -= 1
+        return ""
+
+    templates = dict.fromkeys(("pl.subject.j2", "pl.txt.j2", "pl.html.j2"), "{{ look() }}")
+    monkeypatch.setattr(message._TEMPLATES, "loader", DictLoader(templates))
+    monkeypatch.setitem(message._TEMPLATES.globals, "look", look)
+    voicemail = post.reader.voicemail(post.keep(ANNA))
+    composer, workers = Composer({"sales": mailbox()}, SENDER), Workers(8)
+    running = [gevent.spawn(workers.run, composer.compose, voicemail, ANNA) for _ in range(16)]
+    assert len(gevent.joinall(running, timeout=20, raise_error=True)) == 16
+    assert most == [1]
+    workers.close()

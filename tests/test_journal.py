@@ -1,0 +1,643 @@
+"""The journal on a real SQLite file: what is written stays, what is final stays so."""
+
+import itertools
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from gevent.monkey import get_original
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, event, func, insert, select
+
+from esl_voicemail.errors import JournalError
+from esl_voicemail.journal import Journal, JournalReader
+from esl_voicemail.journal.engine import FILE, migrate, open_engine, url_of
+from esl_voicemail.journal.schema import attempts, deliveries, metadata, voicemails
+from esl_voicemail.journal.writer import Writer
+from esl_voicemail.model import (
+    Attempt,
+    Bounced,
+    Call,
+    Caller,
+    CallResult,
+    Deferred,
+    Delivered,
+    EndedBy,
+    Expired,
+    Held,
+    Reason,
+    Recording,
+    one_line,
+)
+from tests.support.service import until
+
+NOW = datetime(2026, 7, 15, 10, 30, 0, 123_000, UTC)
+LEASE = timedelta(minutes=60)
+MINUTE = timedelta(minutes=1)
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(url_of(tmp_path), tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(journal: Journal, tmp_path: Path) -> JournalReader:
+    """Beside a writer that stays open."""
+    return JournalReader(tmp_path, tmp_path)
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    engine = open_engine(url_of(tmp_path), writing=True)
+    migrate(engine)
+    opened = Writer(engine)
+    yield opened
+    opened.close()
+
+
+def new_id() -> str:
+    return f"01TEST{next(_numbers):020d}"
+
+
+def new_call(arrived_at: datetime = NOW, **changes: Any) -> Call:
+    call = Call(
+        call_id="632a12f3-e1e0-465c-93f6-e410df5bf5f5",
+        mailbox="sales",
+        reason=Reason.NO_ANSWER,
+        caller=Caller("48601234567", "Jan", withheld=False),
+        dialled="48221234567",
+        arrived_at=arrived_at,
+        language="pl",
+    )
+    return replace(call, **changes)
+
+
+def recording(folder: Path, message_id: str) -> Recording:
+    return Recording(folder / f"sales.{message_id}.wav", 21_300, 340_844, "ab" * 32, repaired=True)
+
+
+def begun(journal: Journal, at: datetime = NOW) -> str:
+    message_id = new_id()
+    journal.begin(message_id, new_call(at), f"sales.{message_id}.wav", 10)
+    return message_id
+
+
+def kept(journal: Journal, *recipients: str, at: datetime = NOW) -> str:
+    message_id = begun(journal, at)
+    audio = recording(Path("/recordings"), message_id)
+    assert journal.keep(message_id, audio, EndedBy.KEY, recipients or ("anna@example.com",), now=at)
+    return message_id
+
+
+def claimed(journal: Journal, now: datetime = NOW) -> Attempt:
+    [attempt] = journal.claim(10, now, LEASE)
+    return attempt
+
+
+# --- calls -------------------------------------------------------------------------------------------
+
+texts = st.text().map(lambda text: one_line(text, 40))
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    number=texts,
+    name=texts,
+    withheld=st.booleans(),
+    dialled=texts,
+    queue=texts,
+    wait=st.none() | st.integers(0, 999_999),
+    reference=texts,
+    reason=st.sampled_from(Reason),
+    milliseconds=st.integers(0, 4_102_444_800_000),
+)
+def test_a_call_comes_back_as_it_was_begun(
+    journal, number, name, withheld, dialled, queue, wait, reference, reason, milliseconds
+):
+    message_id = new_id()
+    call = new_call(
+        datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds),
+        caller=Caller(number, name, withheld),
+        dialled=dialled,
+        queue=queue,
+        queue_wait_seconds=wait,
+        reference=reference,
+        reason=reason,
+    )
+    journal.begin(message_id, call, "a.wav", 10)
+    [found] = [one for one in journal.open_calls() if one.message_id == message_id]
+    assert (found.call, found.recording_file) == (call, "a.wav")
+    assert journal.discard(message_id, CallResult.TOO_SHORT, NOW)
+
+
+def test_a_message_id_is_begun_once(journal):
+    message_id = begun(journal)
+    with pytest.raises(JournalError):
+        journal.begin(message_id, new_call(mailbox="other"), "other.wav", 10)
+    assert [one.call.mailbox for one in journal.open_calls()] == ["sales"]
+
+
+def test_open_calls_come_oldest_first_and_closed_ones_not_at_all(journal):
+    late, early = begun(journal, NOW + MINUTE), begun(journal)
+    journal.discard(begun(journal), CallResult.NO_AUDIO, NOW)
+    assert [one.message_id for one in journal.open_calls()] == [early, late]
+
+
+@pytest.mark.parametrize("fates", list(itertools.permutations(["keep", "discard", "lose"])))
+def test_a_call_gets_one_fate_whoever_comes_later(journal, reader, fates):
+    message_id = begun(journal)
+    audio = recording(Path("/recordings"), message_id)
+    give = {
+        "keep": lambda: journal.keep(message_id, audio, EndedBy.KEY, ["anna@example.com"], now=NOW),
+        "discard": lambda: journal.discard(message_id, CallResult.TOO_SHORT, NOW),
+        "lose": lambda: journal.lose(message_id, NOW),
+    }
+    changed = [give[fate]() for fate in (*fates, *fates)]
+    assert changed == [True, False, False, False, False, False]
+    story = reader.show(message_id)
+    assert story is not None
+    assert story.summary.state == {"keep": "kept", "discard": "discarded", "lose": "lost"}[fates[0]]
+    assert len(story.deliveries) == (1 if fates[0] == "keep" else 0)
+    assert journal.open_calls() == []
+
+
+@pytest.mark.parametrize("fate", ["keep", "discard", "lose"])
+def test_a_fate_for_a_call_that_was_never_begun_is_refused(journal, fate):
+    audio = recording(Path("/recordings"), "nobody")
+    give = {
+        "keep": lambda: journal.keep("nobody", audio, EndedBy.KEY, ["anna@example.com"], now=NOW),
+        "discard": lambda: journal.discard("nobody", CallResult.TOO_SHORT, NOW),
+        "lose": lambda: journal.lose("nobody", NOW),
+    }[fate]
+    with pytest.raises(JournalError, match="nobody"):
+        give()
+
+
+def test_a_keep_that_fails_half_way_leaves_the_call_open(journal):
+    message_id = begun(journal)
+    audio = recording(Path("/recordings"), message_id)
+    with pytest.raises(JournalError):
+        journal.keep(message_id, audio, EndedBy.KEY, ["anna@example.com"] * 2, now=NOW)
+    assert [one.message_id for one in journal.open_calls()] == [message_id]
+    assert journal.claim(10, NOW, LEASE) == []
+    assert journal.keep(message_id, audio, EndedBy.KEY, ["anna@example.com"], now=NOW)
+
+
+def test_known_names_the_messages_that_have_a_row(journal):
+    ids = [begun(journal), kept(journal)]
+    assert journal.known([*ids, new_id(), "", "x" * 26]) == set(ids)
+    assert journal.known([]) == set()
+    assert journal.known([new_id() for _ in range(500)]) == set()
+
+
+# --- deliveries --------------------------------------------------------------------------------------
+
+
+def test_a_kept_message_is_due_at_once_for_each_recipient_and_claimed_as_it_was_kept(journal, tmp_path):
+    message_id = kept(journal, "anna@example.com", "jan@example.com")
+    found = journal.claim(10, NOW, LEASE)
+    assert [one.recipient for one in found] == ["anna@example.com", "jan@example.com"]
+    for attempt in found:
+        assert attempt.voicemail.message_id == message_id
+        assert attempt.voicemail.call == new_call()
+        assert attempt.voicemail.recording == recording(tmp_path, message_id)
+        assert attempt.voicemail.ended_by is EndedBy.KEY
+        assert attempt.voicemail.kept_at == NOW
+        assert (attempt.number, attempt.queued_at, attempt.lease) == (1, NOW, NOW + LEASE)
+
+
+def test_what_is_claimed_is_not_claimed_again(journal):
+    kept(journal, *(f"r{n}@example.com" for n in range(10)))
+    parts = [journal.claim(3, NOW, LEASE) for _ in range(5)]
+    assert [len(part) for part in parts] == [3, 3, 3, 1, 0]
+    assert len({one.recipient for part in parts for one in part}) == 10
+    assert journal.claim(0, NOW, LEASE) == []
+
+
+def test_greenlets_that_claim_at_once_share_what_is_due(journal):
+    kept(journal, *(f"r{n}@example.com" for n in range(40)))
+    workers = [gevent.spawn(journal.claim, 5, NOW, LEASE) for _ in range(10)]
+    found = [one.delivery_id for worker in workers for one in worker.get(timeout=20)]
+    assert len(found) == len(set(found)) == 40
+
+
+def test_the_oldest_due_is_claimed_first_and_nothing_before_it_is_due(journal):
+    second, first = kept(journal, at=NOW + MINUTE), kept(journal, at=NOW)
+    third = kept(journal, at=NOW + 2 * MINUTE)
+    assert journal.claim(10, NOW - MINUTE, LEASE) == []
+    assert [one.voicemail.message_id for one in journal.claim(10, NOW + MINUTE, LEASE)] == [first, second]
+    assert journal.next_due() == NOW + 2 * MINUTE
+    assert [one.voicemail.message_id for one in journal.claim(10, NOW + 2 * MINUTE, LEASE)] == [third]
+    assert journal.next_due() is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "result"),
+    [
+        (Delivered(250, "2.0.0 queued as 1"), "delivered", "delivered"),
+        (Bounced(550, "5.1.1 no such user"), "bounced", "bounced"),
+        (Expired(450, "4.2.0 greylisted"), "expired", "expired"),
+        (Held("template of the mail: x"), "held", "held"),
+        (Deferred(450, "4.2.0 greylisted"), "queued", "deferred"),
+        (Deferred(None, "connection refused", ours=True), "queued", "deferred"),
+    ],
+)
+def test_a_verdict_is_recorded_with_the_servers_words(journal, reader, verdict, state, result):
+    message_id = kept(journal)
+    due_at = NOW + 5 * MINUTE if state == "queued" else None
+    assert journal.mark(claimed(journal), verdict, NOW + MINUTE, 1234, due_at)
+    story = reader.show(message_id)
+    assert story is not None
+    [to] = story.deliveries
+    assert to.state == state
+    assert to.finished_at == (None if due_at else NOW + MINUTE)
+    [tried] = to.attempts
+    assert (tried.number, tried.ended_at, tried.duration_ms) == (1, NOW + MINUTE, 1234)
+    assert (tried.result, tried.code, tried.reply) == (result, verdict.code, verdict.reply)
+    assert journal.next_due() == due_at
+    assert journal.claim(10, NOW + 4 * MINUTE, LEASE) == []
+    assert [one.number for one in journal.claim(10, NOW + 5 * MINUTE, LEASE)] == ([2] if due_at else [])
+
+
+def test_a_deferred_verdict_needs_its_next_try(journal):
+    kept(journal)
+    with pytest.raises(JournalError):
+        journal.mark(claimed(journal), Deferred(450, "later"), NOW, 1)
+
+
+def test_marking_an_attempt_twice_changes_nothing_the_second_time(journal, reader):
+    message_id = kept(journal)
+    attempt = claimed(journal)
+    assert journal.mark(attempt, Deferred(450, "later"), NOW, 1, NOW + MINUTE)
+    assert not journal.mark(attempt, Delivered(250, "ok"), NOW, 1)
+    assert reader.show(message_id).deliveries[0].state == "queued"
+
+
+@pytest.mark.parametrize("everyone", [True, False])
+def test_a_released_lease_is_due_again_at_once(journal, everyone):
+    kept(journal)
+    claimed(journal)
+    later = NOW + LEASE + MINUTE
+    assert journal.release_leases(later, everyone=everyone) == (1, 0)
+    assert claimed(journal, later).number == 2
+
+
+def test_a_lease_that_still_runs_is_released_only_by_a_server_that_is_alone(journal):
+    kept(journal)
+    claimed(journal)
+    assert journal.release_leases(NOW + LEASE, everyone=False) == (0, 0)
+    assert journal.release_leases(NOW + LEASE, everyone=True) == (1, 0)
+    assert journal.release_leases(NOW + LEASE, everyone=True) == (0, 0)
+
+
+def test_backlog_counts_what_is_not_final_and_says_how_old_the_oldest_is(journal):
+    assert journal.backlog().counts == {"queued": 0, "sending": 0, "held": 0}
+    assert journal.backlog().oldest is None
+    kept(journal, at=NOW - 3 * MINUTE)
+    assert journal.mark(claimed(journal), Held("look at this"), NOW, 1)
+    kept(journal, "a@example.com", "b@example.com", "c@example.com", "d@example.com", at=NOW - MINUTE)
+    first, *_ = journal.claim(2, NOW, LEASE)
+    assert journal.mark(first, Delivered(250, "ok"), NOW, 1)
+    backlog = journal.backlog()
+    assert backlog.counts == {"queued": 2, "sending": 1, "held": 1}
+    assert backlog.oldest == NOW - MINUTE
+
+
+@pytest.mark.parametrize(
+    ("fates", "past"),
+    [
+        (["delivered"], True),
+        (["delivered", "bounced"], True),
+        (["expired"], True),
+        (["delivered", "held"], False),
+        (["delivered", "queued"], False),
+        (["delivered", "sending"], False),
+        (["delivered", "late"], False),
+        (["discarded"], True),
+        (["lost"], False),
+        (["open"], False),
+    ],
+    ids=str,
+)
+def test_only_audio_that_nobody_waits_for_is_past_its_retention(journal, tmp_path, fates, past):
+    before = NOW + MINUTE
+    verdicts = {
+        "delivered": Delivered(250, "ok"),
+        "bounced": Bounced(550, "no"),
+        "expired": Expired(450, "later"),
+        "held": Held("look"),
+        "late": Delivered(250, "ok"),
+    }
+    if fates in (["discarded"], ["lost"], ["open"]):
+        message_id = begun(journal)
+        if fates == ["discarded"]:
+            journal.discard(message_id, CallResult.TOO_SHORT, NOW)
+        elif fates == ["lost"]:
+            journal.lose(message_id, NOW)
+    else:
+        message_id = kept(journal, *(f"{n}.{fate}@example.com" for n, fate in enumerate(fates)))
+        for attempt in journal.claim(len(fates) - ("queued" in fates), NOW, LEASE):
+            fate = attempt.recipient.split(".")[1].removesuffix("@example")
+            if fate in verdicts:
+                journal.mark(attempt, verdicts[fate], before if fate == "late" else NOW, 1)
+    found = journal.past_retention(before)
+    assert found == ([(message_id, tmp_path / f"sales.{message_id}.wav")] if past else [])
+    journal.audio_removed(message_id, NOW)
+    assert journal.past_retention(before) == []
+
+
+def test_past_retention_gives_a_bounded_number(journal):
+    for _ in range(5):
+        journal.discard(begun(journal), CallResult.TOO_SHORT, NOW)
+    assert len(journal.past_retention(NOW + MINUTE, most=3)) == 3
+    assert journal.past_retention(NOW) == []
+
+
+# --- committed together ------------------------------------------------------------------------------
+
+
+def row(message_id: str) -> Any:
+    call = {"message_id": message_id, "call_id": "c", "state": "open", "mailbox": "m", "reason": "direct"}
+    texts = ("caller_number", "caller_name", "dialled", "language", "queue", "reference", "recording_file")
+    return insert(voicemails).values(**call, **dict.fromkeys(texts, ""), caller_withheld=False, arrived_at=0)
+
+
+def count(db: Connection) -> int:
+    return db.execute(select(func.count()).select_from(voicemails)).scalar_one()
+
+
+def refused_or_not(writer: Writer, work: Any) -> Any:
+    try:
+        return writer.write(work, 20)
+    except Exception as error:  # noqa: BLE001 - looked at by the test
+        return error
+
+
+def together(writer: Writer, *works: Any) -> list[Any]:
+    """Ask for all in one turn of the event loop, so that one commit takes them."""
+    greenlets = [gevent.spawn(refused_or_not, writer, work) for work in works]
+    return [greenlet.get(timeout=20) for greenlet in greenlets]
+
+
+def test_what_two_hundred_greenlets_write_at_once_lands_in_few_commits(writer):
+    commits: list[None] = []
+    event.listen(writer._engine, "commit", lambda _: commits.append(None))
+    works = [lambda db, n=n: (db.execute(row(str(n))), n)[1] for n in range(200)]
+    assert together(writer, *works) == list(range(200))
+    assert writer.write(count) == 200
+    assert len(commits) <= 5
+
+
+def test_work_that_fails_does_not_take_along_what_is_committed_with_it(writer):
+    def half(db: Connection) -> None:
+        db.execute(row("half"))
+        db.execute(row("half"))
+
+    def ours(db: Connection) -> None:
+        db.execute(row("ours"))
+        raise JournalError("no")
+
+    def bug(db: Connection) -> None:
+        db.execute(row("bug"))
+        raise ZeroDivisionError
+
+    outcomes = together(
+        writer,
+        lambda db: (db.execute(row("first")), "first")[1],
+        half,
+        ours,
+        bug,
+        lambda db: (db.execute(row("last")), "last")[1],
+    )
+    assert [type(one) for one in outcomes] == [str, JournalError, JournalError, ZeroDivisionError, str]
+    found = writer.write(lambda db: db.execute(select(voicemails.c.message_id)).scalars().all())
+    assert sorted(found) == ["first", "last"]
+
+
+def test_a_commit_that_fails_answers_everybody_with_a_journal_error(writer):
+    def breaks_the_commit(db: Connection) -> str:
+        db.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+        orphan = {"message_id": "nobody", "recipient": "r", "state": "queued", "attempts": 0, "crashes": 0}
+        db.execute(insert(deliveries).values(**orphan, queued_at=0, due_at=0))
+        return "unharmed so far"
+
+    def harmless(name: str) -> Any:
+        return lambda db: (db.execute(row(name)), name)[1]
+
+    outcomes = together(writer, harmless("a"), breaks_the_commit, harmless("b"))
+    assert [type(one) for one in outcomes] == [JournalError] * 3
+    assert "FOREIGN KEY" in str(outcomes[0])
+    assert writer.write(count) == 0
+    assert together(writer, harmless("c")) == ["c"]
+    assert writer.write(count) == 1
+
+
+def test_a_full_disk_refuses_everything_it_undid(writer):
+    pages = writer.write(lambda db: db.exec_driver_sql("PRAGMA page_count").scalar_one())
+    writer.write(lambda db: db.exec_driver_sql(f"PRAGMA max_page_count={pages + 1}").scalar_one())
+
+    def large(db: Connection) -> str:
+        db.execute(row("large").values(reference="x" * 100_000))
+        return "large"
+
+    outcomes = together(writer, lambda db: (db.execute(row("small")), "small")[1], large, count)
+    assert [type(one) for one in outcomes] == [JournalError] * 3
+    assert {str(one) for one in outcomes} == {"the journal refused: database or disk is full"}
+    assert writer.write(count) == 0
+    writer.write(lambda db: db.exec_driver_sql(f"PRAGMA max_page_count={pages + 1000}").scalar_one())
+    assert together(writer, large) == ["large"]
+
+
+def test_a_database_that_another_holds_refuses_and_recovers(writer, tmp_path):
+    writer.write(lambda db: db.exec_driver_sql("PRAGMA busy_timeout=50"))
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    outcomes = together(writer, count, count)
+    assert [str(one) for one in outcomes] == ["the journal refused: database is locked"] * 2
+    other.execute("ROLLBACK")
+    other.close()
+    assert writer.write(count) == 0
+
+
+def test_a_disk_that_hangs_holds_neither_the_caller_nor_the_event_loop(writer):
+    # A lock of the threads, not of the greenlets: the writer's thread waits at it.
+    stuck = get_original("_thread", "allocate_lock")()
+    stuck.acquire()
+
+    def slow(db: Connection) -> None:
+        with stuck:
+            db.execute(row("late"))
+
+    with pytest.raises(JournalError, match=r"0\.1 s"):
+        writer.write(slow, 0.1)
+    waiting = gevent.spawn(writer.write, count)
+    gevent.sleep(0)
+    assert not waiting.ready()
+    stuck.release()
+    assert waiting.get(timeout=20) == 1
+
+
+# --- on disk -----------------------------------------------------------------------------------------
+
+_KEEPS_AND_WAITS = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+from pathlib import Path
+from esl_voicemail.journal import Journal
+from esl_voicemail.journal.engine import url_of
+from tests.test_journal import begun, kept
+folder = Path(sys.argv[1])
+journal = Journal(url_of(folder), folder)
+print(kept(journal, "anna@example.com", "jan@example.com"), flush=True)
+print(begun(journal), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_was_answered_survives_a_kill_right_after(tmp_path):
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", _KEEPS_AND_WAITS, str(tmp_path)],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        message_id = process.stdout.readline().strip()
+        open_id = process.stdout.readline().strip()
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(20) == -signal.SIGKILL
+    journal = Journal(url_of(tmp_path), tmp_path)
+    found = journal.claim(10, NOW, LEASE)
+    assert [(one.voicemail.message_id, one.recipient) for one in found] == [
+        (message_id, "anna@example.com"),
+        (message_id, "jan@example.com"),
+    ]
+    assert [one.message_id for one in journal.open_calls()] == [open_id]
+    journal.close()
+
+
+def test_every_commit_is_synchronous_and_the_log_is_written_ahead(writer):
+    pragmas = ("journal_mode", "synchronous", "foreign_keys")
+    assert [
+        writer.write(lambda db, name=name: db.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in pragmas
+    ] == ["wal", 2, 1]
+
+
+def test_opening_again_migrates_nothing_and_loses_nothing(tmp_path):
+    ids = []
+    for _ in range(3):
+        journal = Journal(url_of(tmp_path), tmp_path)
+        ids.append(begun(journal))
+        assert [one.message_id for one in journal.open_calls()] == ids
+        journal.close()
+    database = sqlite3.connect(tmp_path / FILE)
+    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    database.close()
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(writer):
+    def differences(db: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(db), metadata))
+
+    assert writer.write(differences) == []
+
+
+def test_a_journal_of_a_newer_version_is_refused(tmp_path):
+    Journal(url_of(tmp_path), tmp_path).close()
+    database = sqlite3.connect(tmp_path / FILE)
+    database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.commit()
+    with pytest.raises(JournalError, match="newer version"):
+        Journal(url_of(tmp_path), tmp_path)
+    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / FILE).write_bytes(b"These are not the rows you are looking for. " * 100)
+    with pytest.raises(JournalError, match="not a database"):
+        Journal(url_of(tmp_path), tmp_path)
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(JournalError, match="unable to open"):
+        Journal(url_of(tmp_path / "gone"), tmp_path)
+
+
+# --- read beside the writer --------------------------------------------------------------------------
+
+
+def test_the_reader_sees_what_is_committed_while_the_writer_goes_on(journal, reader):
+    assert reader.list() == []
+    first = kept(journal, "anna@example.com", "jan@example.com")
+    assert [(one.message_id, one.state, one.recipients, one.delivered) for one in reader.list()] == [
+        (first, "kept", 2, 0)
+    ]
+    attempt = journal.claim(1, NOW, LEASE)[0]
+    assert journal.mark(attempt, Delivered(250, "ok"), NOW, 1)
+    second = begun(journal, NOW + MINUTE)
+    assert [(one.message_id, one.state, one.recipients, one.delivered) for one in reader.list()] == [
+        (second, "open", 0, 0),
+        (first, "kept", 2, 1),
+    ]
+    assert [one.message_id for one in reader.list(1)] == [second]
+
+
+def test_the_reader_holds_up_no_writer_in_the_middle_of_a_read(journal, reader):
+    kept(journal)
+    with reader._connected() as db:
+        db.execute(select(attempts)).all()
+        begun(journal)
+    assert len(reader.list()) == 2
+
+
+def test_a_story_is_found_by_message_and_by_call(journal, reader, tmp_path):
+    message_id = kept(journal)
+    for name in (message_id, message_id.lower(), new_call().call_id):
+        story = reader.show(name)
+        assert story is not None
+        assert story.summary.message_id == message_id
+        found = reader.voicemail(name)
+        assert found is not None
+        assert found.recording == recording(tmp_path, message_id)
+    assert reader.show("nobody") is None
+    assert reader.voicemail("nobody") is None
+
+
+def test_the_reader_needs_a_journal(tmp_path):
+    with pytest.raises(JournalError, match="no journal yet"):
+        JournalReader(tmp_path, tmp_path)
+
+
+def test_the_reader_refuses_what_is_no_journal(tmp_path):
+    (tmp_path / FILE).write_bytes(b"nothing to see" * 1000)
+    with pytest.raises(JournalError, match="cannot be read"):
+        JournalReader(tmp_path, tmp_path).list()
+
+
+def test_the_writers_thread_ends_with_the_journal(tmp_path):
+    tasks = Path("/proc/self/task")
+    Journal(url_of(tmp_path), tmp_path).close()
+    before = len(list(tasks.iterdir()))
+    for _ in range(5):
+        Journal(url_of(tmp_path), tmp_path).close()
+    until(lambda: len(list(tasks.iterdir())) <= before, "the threads have ended", 10)
