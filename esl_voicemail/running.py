@@ -52,6 +52,6 @@ def listening(directory: Path) -> Address | None:
     """Return where the server of a storage directory listens, or None when none says so."""
     try:
         host, _, port = str(json.loads((directory / STATE_FILE).read_text())["listen"]).rpartition(":")
-        return Address(host.strip("[]"), int(port))
+        return Address(host.strip("[]"), int(port)) if host else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
