@@ -5,11 +5,13 @@ The only wiring. Signal handlers set one flag; the main greenlet does the rest.
 
 import os
 import random
+import resource
 import shutil
 import signal
+import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,17 +23,20 @@ from esl_voicemail import checks
 from esl_voicemail.backoff import Schedule
 from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.delivery import Composer, Delivery
-from esl_voicemail.errors import ConfigError
+from esl_voicemail.errors import ConfigError, RecordingError
 from esl_voicemail.esl.listener import Listener
 from esl_voicemail.http.server import HttpServer
 from esl_voicemail.journal import Journal
-from esl_voicemail.journal.engine import url_of
+from esl_voicemail.journal.engine import FILE, url_of
+from esl_voicemail.logline import render
+from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import PORTS, MaildirTransport, SmtpTransport, Transport
 from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
+from esl_voicemail.spool import Spool
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
@@ -63,10 +68,25 @@ def transport_of(config: Config) -> Transport:
     )
 
 
+def spool_of(config: Config) -> Spool:
+    """Return the spool of a configuration, with the mark that says whose its folder is."""
+    return replace(checks.spool_of(config), identity=config.directory / "recordings.id")
+
+
+def raise_descriptor_limit(max_calls: int) -> None:
+    """Ask for as many open files as the calls may need: sockets, recordings, and some to spare."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 3 * max_calls + 512
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that runs, and what the reload may change: the mailboxes they all look into."""
 
+    log: LogWriter
     telemetry: Telemetry
     workers: Workers
     mail_workers: Workers
@@ -82,12 +102,16 @@ class Parts:
 
 def build(config: Config) -> Parts:
     """Build the parts; nothing runs yet, but ports are bound and the journal is open."""
+    style = config.log.format
+    log = LogWriter(
+        sys.stderr, lambda count: render(style, utc_now(), "error", "log_lines_dropped", {"count": count})
+    )
     telemetry = Telemetry(
-        config.mailboxes, utc_now, style=config.log.format, mask_numbers=config.log.mask_numbers
+        config.mailboxes, utc_now, style=style, mask_numbers=config.log.mask_numbers, write=log.write
     )
     # Codecs have threads of their own: no call waits for the mail of another.
     workers, mail_workers = Workers(_DISK_THREADS), Workers(config.mail.max_connections)
-    spool = checks.spool_of(config)
+    spool = spool_of(config)
     mailboxes, greeting_seconds = dict(config.mailboxes), checks.greeting_seconds(config)
     transport = transport_of(config)
     if isinstance(transport, MaildirTransport):
@@ -127,9 +151,15 @@ def build(config: Config) -> Parts:
         kept=delivery.wake,
         retention=timedelta(days=config.storage.retention_days),
     )
-    readiness = Readiness(workers, spool.trouble, telemetry)
-    telemetry.watch(journal.backlog, lambda: _free_bytes(config.recordings))
+    readiness = Readiness(
+        workers,
+        lambda: spool.trouble() or journal_gone(config.directory),
+        lambda: free_bytes(config.recordings),
+        telemetry,
+    )
+    telemetry.watch(journal.backlog)
     return Parts(
+        log=log,
         telemetry=telemetry,
         workers=workers,
         mail_workers=mail_workers,
@@ -162,8 +192,15 @@ class App:
         found = checks.problems(self._config)
         if found:
             raise ConfigError(found)
+        # Recordings and the journal are callers' words: for this user and the group shared with the switch.
+        os.umask(0o027)
         checks.prepare(self._config)
         with locked(self._config.directory):
+            try:
+                spool_of(self._config).take()
+            except (RecordingError, OSError) as error:
+                raise ConfigError([f"{self._config.at('storage', 'recordings')}: {error}"]) from error
+            raise_descriptor_limit(self._config.switch.max_calls)
             return self._serve(build(self._config))
 
     def _serve(self, parts: Parts) -> int:
@@ -177,9 +214,9 @@ class App:
             self._guarded("delivery", parts.delivery.run),
             self._guarded("recovery", parts.recovery.run),
             self._guarded("readiness", parts.readiness.run),
+            self._guarded("listener", parts.listener.serve),
         ]
         parts.http.start()
-        parts.listener.start()
         listen, http = parts.listener.address, parts.http.address
         with announced(self._config.directory, listen, http):
             parts.telemetry.service("serving", listen=str(listen), http=str(http), pid=os.getpid())
@@ -232,6 +269,7 @@ class App:
         parts.telemetry.service("stopped", calls_left=left, mails_finished=finished)
         if self._failed:
             parts.telemetry.trouble("part_died", self._failed)
+        parts.log.close()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -261,8 +299,15 @@ def _say_crashes_in_one_line(telemetry: Telemetry) -> None:
     gevent.get_hub().print_exception = say  # type: ignore[assignment,method-assign]
 
 
-def _free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
+    """Return how much room a folder has, 0 when it does not say."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
         return 0
+
+
+def journal_gone(directory: Path) -> str | None:
+    """Say that the journal's file was removed under us: what is written now is lost with this process."""
+    path = directory / FILE
+    return None if path.exists() else f"{path}: the journal was removed while in use; restart the service"

@@ -1,23 +1,38 @@
-"""What a configuration promises, held against this machine: folders, greetings, secrets.
+"""What a configuration promises, held against this machine: folders, journal, greetings, secrets, mails.
 
 The same checks run at `esl-voicemail check` and before `serve` takes its first call.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from esl_voicemail.audio import wav
 from esl_voicemail.config import Config
-from esl_voicemail.errors import ConfigError, RecordingError
+from esl_voicemail.config.load import shipped_greetings
+from esl_voicemail.delivery import Composer
+from esl_voicemail.errors import ComposeError, ConfigError, JournalError, RecordingError
+from esl_voicemail.journal.engine import FILE, examine
+from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording, Voicemail
 from esl_voicemail.spool import Spool
 
+SAMPLE = Path(__file__).parent / "trial" / "caller.wav"
 _UNSAFE = "'\"\\${}"
 
 
 def problems(config: Config) -> list[str]:
     """Return one line a problem, each with file:line and section.key; none when the service can start."""
-    return [*_storage(config), *_mail(config), *_greetings(config)]
+    return [
+        *_storage(config),
+        *_journal(config),
+        *_mail(config),
+        *_installed(config),
+        *_greetings(config),
+        *_templates(config),
+    ]
 
 
 def prepare(config: Config) -> None:
@@ -48,6 +63,22 @@ def greeting_seconds(config: Config) -> dict[str, float]:
     return found
 
 
+def sample(config: Config, mailbox: str) -> Voicemail:
+    """Return an invented message for a mailbox."""
+    now = datetime.now(UTC)
+    call = Call(
+        call_id="00000000-0000-4000-8000-000000000000",
+        mailbox=mailbox,
+        reason=Reason.NO_ANSWER,
+        caller=Caller("+48601234567", "Jan Kowalski", withheld=False),
+        dialled=next(iter(config.mailboxes[mailbox].numbers), ""),
+        arrived_at=now,
+        language=config.mailboxes[mailbox].language,
+    )
+    recording = Recording(SAMPLE, wav.inspect(SAMPLE).duration_ms, SAMPLE.stat().st_size, "")
+    return Voicemail("00000000000000000000000000", call, recording, EndedBy.KEY, now)
+
+
 def _storage(config: Config) -> Iterator[str]:
     where = config.at("storage", "directory")
     if os.access(config.directory, os.F_OK):
@@ -62,6 +93,24 @@ def _storage(config: Config) -> Iterator[str]:
         trouble := spool_of(config).trouble()
     ):
         yield f"{where}: {trouble}"
+    elif not os.access(config.recordings, os.F_OK):
+        # They are made at the start, on the disk that is there already.
+        nearest, where = _nearest(config.recordings), config.at("storage", "min_free_mb")
+        try:
+            free_mb = shutil.disk_usage(nearest).free >> 20
+        except OSError as error:
+            yield f"{where}: {nearest}: its disk cannot be measured: {error.strerror}"
+            return
+        if free_mb < config.storage.min_free_mb:
+            yield f"{where}: {nearest}: {free_mb} MiB free, less than {config.storage.min_free_mb}"
+
+
+def _journal(config: Config) -> Iterator[str]:
+    if os.access(config.directory / FILE, os.F_OK):
+        try:
+            examine(config.directory)
+        except JournalError as error:
+            yield f"{config.at('storage', 'directory')}: {error}"
 
 
 def _mail(config: Config) -> Iterator[str]:
@@ -70,19 +119,28 @@ def _mail(config: Config) -> Iterator[str]:
             yield f"{config.at('mail', 'smtp', key)}: {refused}"
     if config.maildir is not None:
         # Folders that are missing are made, below the nearest that is there.
-        nearest = next(
-            place for place in (config.maildir, *config.maildir.parents) if os.access(place, os.F_OK)
-        )
+        nearest = _nearest(config.maildir)
         told = config.maildir.is_relative_to(config.directory) and config.directory.is_relative_to(nearest)
         if not told and not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
             yield f"{config.at('mail', 'maildir')}: {nearest}: is no folder this user can write"
+
+
+def _installed(config: Config) -> Iterator[str]:
+    """Every mailbox plays shipped sounds, thanks and apology at least, and nobody can move those alone."""
+    for folder in dict.fromkeys(shipped_greetings(mailbox.language) for mailbox in config.mailboxes.values()):
+        if any(sign in str(folder) for sign in _UNSAFE):
+            yield (
+                f"{config.at('mailboxes')}: {folder}: the switch would misread one of {_UNSAFE} "
+                "in the shipped greetings' path; install the program elsewhere"
+            )
 
 
 def _greetings(config: Config) -> Iterator[str]:
     for key, mailbox in config.mailboxes.items():
         for reason, path in mailbox.greetings.items():
             where = config.at("mailboxes", key, "greetings", reason)
-            if any(sign in str(path) for sign in _UNSAFE):
+            shipped = path.is_relative_to(shipped_greetings(mailbox.language))
+            if not shipped and any(sign in str(path) for sign in _UNSAFE):
                 yield f"{where}: {path}: the switch would misread one of {_UNSAFE}; move it"
                 continue
             try:
@@ -90,8 +148,26 @@ def _greetings(config: Config) -> Iterator[str]:
             except RecordingError as error:
                 yield f"{where}: {path}: is no sound the switch can play: {error}"
                 continue
+            except OSError as error:
+                yield f"{where}: {path}: cannot be read: {error.strerror}"
+                continue
             if shape.duration_ms == 0:
                 yield f"{where}: {path}: is empty"
+
+
+def _templates(config: Config) -> Iterator[str]:
+    for key, mailbox in config.mailboxes.items():
+        # The words matter here, not the codec, which takes its time.
+        composer = Composer({key: replace(mailbox, attachment="wav")}, config.mail.sender)
+        try:
+            composer.compose(sample(config, key), mailbox.recipients[0].address)
+        except (ComposeError, RecordingError) as error:
+            yield f"{config.at('mailboxes', key)}: {error}"
+
+
+def _nearest(path: Path) -> Path:
+    """Return the nearest folder, upwards from a path, that is there."""
+    return next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
 
 
 def _unreadable(path: Path) -> str:

@@ -30,6 +30,7 @@ from esl_voicemail.workers import Workers
 LEASE = timedelta(minutes=60)
 _ATTEMPT_SECONDS = 55 * 60
 _LOOK_AGAIN_SECONDS = 30.0
+_LAST_SECONDS = 5.0
 _MARK_PAUSES_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
@@ -93,7 +94,7 @@ class Delivery:
         self._pool = Pool(max_connections)
         self._woken = Event()
         self._ended = Event()
-        self._stopping = False
+        self._stop_asked = Event()
 
     def wake(self) -> None:
         """Look at once whether something is due."""
@@ -107,7 +108,9 @@ class Delivery:
             self._ended.set()
 
     def _run(self) -> None:
-        while not self._stopping:
+        """Claim and send; after `stop` once more, for the message of the last call."""
+        while True:
+            last = self._stop_asked.is_set()
             self._woken.clear()
             try:
                 claimed = self._journal.claim(self._pool.free_count(), self._clock(), LEASE)
@@ -117,20 +120,27 @@ class Delivery:
                 claimed, pause = [], _LOOK_AGAIN_SECONDS
             for attempt in claimed:
                 self._pool.spawn(self._attempt, attempt)
+            if last:
+                return
             if self._pool.full():
                 self._pool.wait_available()
             elif not claimed:
                 self._woken.wait(pause)
 
     def stop(self, seconds: float) -> bool:
-        """Claim nothing more, let the current mails finish within a limit; tell whether they did."""
-        self._stopping = True
+        """Claim once more, let the current mails finish within a limit; tell whether they did.
+
+        What has not finished is cut off and tried again by the next server.
+        """
+        self._stop_asked.set()
         self._woken.set()
         with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
             # First the runner: what it has just claimed is in the pool then.
             self._ended.wait()
             self._pool.join()
-        return not len(self._pool)
+        finished = not len(self._pool)
+        self._pool.kill(timeout=_LAST_SECONDS)
+        return finished
 
     def _pause(self) -> float:
         due = self._journal.next_due()
@@ -145,6 +155,8 @@ class Delivery:
                 verdict = self._send(attempt)
         except gevent.Timeout:
             verdict = Deferred(None, "gave up waiting for the mail server")
+        except gevent.GreenletExit:
+            verdict = Deferred(None, "the service stopped while sending")
         except Exception as error:  # noqa: BLE001 - whatever it is, the message must not be stuck in `sending`
             self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
             verdict = Deferred(None, one_line(f"{type(error).__name__}: {error}", 300))
@@ -164,6 +176,8 @@ class Delivery:
             message = self._workers.run(self._composer.compose, attempt.voicemail, attempt.recipient)
         except (ComposeError, RecordingError) as error:
             return Held(one_line(str(error), 300))
+        except OSError as error:
+            return Deferred(None, one_line(str(error), 300), ours=True)
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
         if self._transport.blocks_on_disk:
             return self._workers.run(self._transport.send, envelope, message)

@@ -24,8 +24,13 @@ def render(style: str, now: datetime, level: str, event: str, fields: Mapping[st
 
 
 def masked(number: str) -> str:
-    """Hide the middle of a telephone number: enough to recognise, not enough to call."""
-    return f"{number[:-6]}****{number[-2:]}" if len(number) > 6 else "****" if number else ""
+    """Hide the middle of a telephone number: enough to recognise, not enough to call.
+
+    An internal extension, of up to five digits, is shown as it is.
+    """
+    if len(number) <= 5 and (not number or (number.isascii() and number.isdecimal())):
+        return number
+    return f"{number[: min(6, len(number) - 6)]}****{number[-2:]}" if len(number) > 6 else "****"
 
 
 def _logfmt(value: Value) -> str:

@@ -18,12 +18,15 @@ MAILBOX_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 # unassigned code points, line and paragraph separators.
 _UNPRINTABLE = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
 _DIRECTION = set(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0xFEFF)))
+# Letters that show nothing; a name of these alone would be a blank line.
+_INVISIBLE = set("\u00ad\u115f\u1160\u180e\u200b\u2060\u2061\u2062\u2063\u2064\u2800\u3164\uffa0")
+_DROPPED = _DIRECTION | _INVISIBLE
 
 
 def one_line(text: str, limit: int) -> str:
     """Return text as one printable line of at most `limit` characters, spaces folded, NFC."""
     # Marks of direction go first: what stood on both sides of one may compose.
-    text = "".join(c for c in text[: limit * 8] if c not in _DIRECTION)
+    text = "".join(c for c in text[: limit * 8] if c not in _DROPPED)
     clean = (
         " " if unicodedata.category(c) in _UNPRINTABLE else c for c in unicodedata.normalize("NFC", text)
     )

@@ -15,9 +15,16 @@ _SLOW: str | None = "the recordings folder does not answer"
 class Readiness:
     """Watches the recordings folder; a scraper or a probe that asks often costs nothing."""
 
-    def __init__(self, workers: Workers, trouble: Callable[[], str | None], telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        trouble: Callable[[], str | None],
+        free_bytes: Callable[[], int],
+        telemetry: Telemetry,
+    ) -> None:
         self._workers = workers
         self._trouble = trouble
+        self._free_bytes = free_bytes
         self._telemetry = telemetry
         self._stopping = Event()
         self._leaving = False
@@ -39,6 +46,7 @@ class Readiness:
             self._telemetry.service("ready")
         self._last = trouble
         self._telemetry.ready(not self.reasons())
+        self._telemetry.free(self._workers.run_within(_SLOWEST_SECONDS, self._free_bytes, 0))
 
     def reasons(self) -> list[str]:
         """Return why no calls are taken; none when they are."""

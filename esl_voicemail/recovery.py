@@ -1,32 +1,39 @@
 """Makes the recordings folder and the journal agree after a crash, and keeps them so while serving.
 
-Nothing here is deleted but audio past its retention. Each step can be repeated: a call gets its fate once,
-whoever comes first.
+Nothing here is deleted but audio past its retention, and nothing touched that is not ours by its name. Each
+step can be repeated: a call gets its fate once, whoever comes first. What goes wrong with one file or row
+is said, and the others go on.
 """
 
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
-import gevent
 from gevent.event import Event
+from ulid import ULID
 
-from esl_voicemail.config import Mailbox, mailbox_of
+from esl_voicemail.config import Mailbox
+from esl_voicemail.config.mailbox import DEFAULT
 from esl_voicemail.errors import JournalError, RecordingError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.journal import OpenCall
 from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Reason, Recording, VoicemailState
-from esl_voicemail.spool import Spool, owner_of
+from esl_voicemail.spool import Seen, Spool, owner_of
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
-# Recording writes every 20 ms, silence included, so a file untouched this long is written by nobody.
-QUIET = timedelta(seconds=15)
+# A recording is written every 20 ms, but for the gaps of a silent telephone, which end it by
+# `silence_seconds`: past both, nobody writes any more.
+_QUIET_SECONDS = 15.0
 # A row younger than this may belong to a call whose file the switch has not opened yet.
 _YOUNG = timedelta(minutes=10)
 _EVERY_SECONDS = 20.0
 _SWEEP_EVERY = 30
 _KNOWN_AT_ONCE = 500
+
+T = TypeVar("T")
 
 
 class Recovery:
@@ -55,12 +62,13 @@ class Recovery:
         self._kept = kept
         self._retention = retention
         self._stopping = Event()
+        self._seen: dict[Seen, float] = {}
+        self._said: set[str] = set()
 
     def start(self) -> None:
         """Set right what the last process left, before the first call is taken."""
         self._release_leases(everyone=True)
-        self.look()
-        self.sweep()
+        self._round(self._old, sweeping=True)
 
     def run(self) -> None:
         """Keep looking until `stop`."""
@@ -69,10 +77,7 @@ class Recovery:
             rounds += 1
             try:
                 self._release_leases(everyone=False)
-                self.look()
-                if rounds % _SWEEP_EVERY == 0:
-                    self.sweep()
-                    self.retire()
+                self._round(self._unchanged, sweeping=rounds % _SWEEP_EVERY == 0)
             except (JournalError, OSError) as error:
                 self._telemetry.trouble("recovery_stopped", str(error))
 
@@ -80,102 +85,137 @@ class Recovery:
         """End `run` after the step it is in."""
         self._stopping.set()
 
-    def look(self) -> None:
-        """Give every open row that no call owns any more its fate."""
-        left_behind = [
-            left for left in self._journal.open_calls() if left.message_id not in self._in_progress
-        ]
-        written = dict(self._files()) if left_behind else {}
-        for left in left_behind:
-            self._settle(left, written.get(self._spool.recordings / left.recording_file))
-            gevent.sleep(0)
+    def _round(self, is_quiet: Callable[[Seen], bool], *, sweeping: bool) -> None:
+        """Look at every open row that no call owns and, when sweeping, at every file and at old audio."""
+        if self._workers.run(self._spool.strange):
+            # An empty mount point is no proof that a call left nothing; readiness says what is wrong.
+            return
+        files = {seen.path: seen for seen in self._workers.run(self._spool.files)}
+        now = time.monotonic()
+        self._seen = {seen: self._seen.get(seen, now) for seen in files.values()}
+        quiet = {path for path, seen in files.items() if is_quiet(seen)}
+        self._each(self._journal.open_calls(), lambda left: self._settle(left, files, quiet))
+        if sweeping:
+            self._sweep(quiet)
+            self._retire()
 
-    def sweep(self) -> None:
-        """Find files that no row speaks of: ours become messages, foreign ones are set aside."""
-        quiet = [path for path, written in self._files() if self._is_quiet(written)]
+    def _settle(self, left: OpenCall, files: Mapping[Path, Seen], quiet: Collection[Path]) -> None:
+        """Give an open row that no call owns any more its fate."""
+        path = self._spool.recordings / left.recording_file
+        if left.message_id in self._in_progress:
+            return
+        if path in quiet:
+            self._read(left, path)
+        elif path not in files and self._clock() - left.call.arrived_at > _YOUNG:
+            self._discard(left, CallResult.CONTROL_LOST)
+
+    def _sweep(self, quiet: Collection[Path]) -> None:
+        """Make messages of files that no row speaks of; names that are not ours are left alone."""
         owners = {path: owner_of(path) for path in quiet}
-        for path in [path for path, owner in owners.items() if owner is None]:
-            aside = self._workers.run(self._spool.quarantine, path)
-            self._telemetry.recovered("foreign", file=path.name, to=str(aside))
+        for path in [path for path, owner in owners.items() if owner is None and path.name not in self._said]:
+            self._said.add(path.name)
+            self._telemetry.recovered("foreign", file=path.name, why="not a name of ours; left where it is")
         ours = [(path, owner) for path, owner in owners.items() if owner is not None]
         for start in range(0, len(ours), _KNOWN_AT_ONCE):
             part = ours[start : start + _KNOWN_AT_ONCE]
             known = self._journal.known([message_id for _, (_, message_id) in part])
-            for path, (mailbox, message_id) in part:
-                if message_id not in known and message_id not in self._in_progress:
-                    self._adopt(path, mailbox, message_id)
+            orphans = [one for one in part if one[1][1] not in known and one[1][1] not in self._in_progress]
+            self._each(orphans, lambda one: self._adopt(one[0], *one[1]))
 
-    def retire(self) -> None:
+    def _retire(self) -> None:
         """Remove audio whose every recipient was final longer ago than the retention."""
-        for message_id, path in self._journal.past_retention(self._clock() - self._retention):
-            self._workers.run(path.unlink, missing_ok=True)
-            self._journal.audio_removed(message_id, self._clock())
-            self._telemetry.service("audio_removed", message=message_id)
+        while old := self._journal.past_retention(self._clock() - self._retention):
+            if not self._each(old, lambda one: self._remove(*one)):
+                return
+
+    def _remove(self, message_id: str, path: Path) -> None:
+        self._workers.run(path.unlink, missing_ok=True)
+        self._journal.audio_removed(message_id, self._clock())
+        self._telemetry.service("audio_removed", message=message_id)
+
+    def _each(self, items: Iterable[T], work: Callable[[T], None]) -> bool:
+        """Do the work for every item; one that fails is said once a process and tried again next round."""
+        whole = True
+        for item in items:
+            try:
+                work(item)
+            except (OSError, RecordingError, JournalError) as error:
+                whole = False
+                if str(error) not in self._said:
+                    self._said.add(str(error))
+                    self._telemetry.trouble("recovery_stopped", str(error))
+        return whole
 
     def _release_leases(self, *, everyone: bool) -> None:
         queued, held = self._journal.release_leases(self._clock(), everyone=everyone)
         if queued:
             self._telemetry.recovered("requeued", queued)
         if held:
+            self._telemetry.trouble(
+                "held", f"{held} deliveries crashed the service again and again; see them"
+            )
             self._telemetry.recovered("held", held)
-
-    def _settle(self, left: OpenCall, written: float | None) -> None:
-        if written is None:
-            if self._clock() - left.call.arrived_at > _YOUNG:
-                self._discard(left, CallResult.CONTROL_LOST)
-        elif self._is_quiet(written):
-            self._read(left, self._spool.recordings / left.recording_file)
 
     def _read(self, left: OpenCall, path: Path) -> None:
         try:
             recording = self._workers.run(self._spool.admit, path)
         except RecordingError as error:
-            aside = self._workers.run(self._spool.quarantine, path)
             if self._journal.lose(left.message_id, self._clock()):
                 self._telemetry.message_closed(left.call.mailbox, VoicemailState.LOST)
+                aside = self._workers.run(self._spool.quarantine, path)
                 self._telemetry.recovered("lost", message=left.message_id, why=str(error), to=str(aside))
             return
         if recording.duration_ms == 0:
             self._discard(left, CallResult.NO_AUDIO)
         else:
-            self._keep(left.message_id, left.call, recording, "kept")
+            self._keep(left.message_id, left.call, recording, left.recipients, "kept")
 
     def _discard(self, left: OpenCall, why: CallResult) -> None:
         if self._journal.discard(left.message_id, why, self._clock()):
             self._telemetry.message_closed(left.call.mailbox, VoicemailState.DISCARDED)
-            self._telemetry.recovered("discarded", message=left.message_id, why=why.value)
+            self._telemetry.recovered(
+                "discarded", call=left.call.call_id, message=left.message_id, why=why.value
+            )
 
     def _adopt(self, path: Path, mailbox: str, message_id: str) -> None:
-        """Make a file whose row was lost a message of its own: its name still says whose it is."""
-        known = mailbox_of(self._mailboxes, mailbox)
+        """Make a file whose row was lost a message of its own: its name still says whose it is, and when."""
+        known = self._mailboxes.get(mailbox) or self._mailboxes.get(DEFAULT)
         try:
+            if known is None:
+                raise RecordingError(f"{path.name}: there is no mailbox {mailbox} any more")
             recording = self._workers.run(self._spool.admit, path)
-        except RecordingError as error:
+            if recording.duration_ms == 0:
+                raise RecordingError(f"{path.name}: holds no audio")
+            arrived_at = ULID.from_str(message_id).datetime
+        except (RecordingError, ValueError) as error:
             aside = self._workers.run(self._spool.quarantine, path)
             self._telemetry.recovered("lost", message=message_id, why=str(error), to=str(aside))
             return
-        if recording.duration_ms == 0:
-            return
         nobody = Caller(number="", name="", withheld=False)
         call = Call(
-            f"recovered-{message_id}", known.key, Reason.DIRECT, nobody, "", self._clock(), known.language
+            f"recovered-{message_id}", known.key, Reason.DIRECT, nobody, "", arrived_at, known.language
         )
-        self._journal.begin(message_id, call, path.name, 30)
-        self._keep(message_id, call, recording, "orphan")
+        recipients = tuple(recipient.address for recipient in known.recipients)
+        self._journal.begin(message_id, call, path.name, 30, recipients)
+        self._keep(message_id, call, recording, recipients, "orphan")
 
-    def _keep(self, message_id: str, call: Call, recording: Recording, kind: str) -> None:
-        mailbox = mailbox_of(self._mailboxes, call.mailbox)
-        recipients = [recipient.address for recipient in mailbox.recipients]
+    def _keep(
+        self, message_id: str, call: Call, recording: Recording, recipients: tuple[str, ...], kind: str
+    ) -> None:
         if self._journal.keep(message_id, recording, EndedBy.CUT, recipients, now=self._clock()):
             self._telemetry.message_kept(call.mailbox, recording, EndedBy.CUT)
             self._telemetry.recovered(
-                kind, message=message_id, call=call.call_id, recording_ms=recording.duration_ms
+                kind, call=call.call_id, message=message_id, recording_ms=recording.duration_ms
             )
             self._kept()
 
-    def _files(self) -> list[tuple[Path, float]]:
-        return self._workers.run(self._spool.files)
+    def _old(self, seen: Seen) -> bool:
+        """At start nothing was seen before: the time of writing must do."""
+        return self._clock().timestamp() - seen.written > self._quiet_seconds()
 
-    def _is_quiet(self, written: float) -> bool:
-        # A time in the future is a clock that was set back: it says nothing, so age counts either way.
-        return abs(self._clock().timestamp() - written) > QUIET.total_seconds()
+    def _unchanged(self, seen: Seen) -> bool:
+        """While serving, by our own clock: neither size nor time of writing has changed for long enough."""
+        return time.monotonic() - self._seen[seen] > self._quiet_seconds()
+
+    def _quiet_seconds(self) -> float:
+        return _QUIET_SECONDS + max(mailbox.silence_seconds for mailbox in self._mailboxes.values())

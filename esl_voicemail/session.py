@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import gevent
+
 from esl_voicemail.config import Mailbox
+from esl_voicemail.config.mailbox import DEFAULT
 from esl_voicemail.dialogue import (
     ApplicationDone,
     Begin,
@@ -39,8 +42,6 @@ from esl_voicemail.model import Call, CallResult, EndedBy, Recording, Take, Voic
 from esl_voicemail.spool import Spool
 from esl_voicemail.telemetry import STAGES, Telemetry
 from esl_voicemail.workers import Workers
-
-DEFAULT_MAILBOX = "default"
 
 # What an operator wants to tell apart of the dialogue's states.
 _STAGES = {
@@ -108,6 +109,11 @@ class Session:
             self._result = CallResult.FAILED
             self._why = f"{type(error).__name__}: {error}"
             self._desk.telemetry.crashed("call_crashed", error, call=self._channel.call_id or None)
+        except gevent.GreenletExit:
+            # The drain is over: the switch records on by itself, and the next server mails what it finds.
+            recording = self._stage in ("recording", "keeping")
+            self._result = CallResult.SALVAGED if recording else CallResult.CONTROL_LOST
+            self._why = "the service stopped before the call ended"
         finally:
             self._desk.in_progress.discard(self._message_id)
             if not self._handed_back:
@@ -119,12 +125,12 @@ class Session:
         """Hand the call back to the dialplan before anything else: the house is full or leaving."""
         try:
             self._channel.connect()
+            self._channel.subscribe()
         except ControlLostError as error:
             self._channel.close()
             self._why = str(error)
         else:
             self._why = why
-            self._channel.subscribe()
             self._hand_back(CallResult.REFUSED)
         self._result = CallResult.REFUSED
         self._tell(0)
@@ -132,12 +138,12 @@ class Session:
     def _run(self) -> None:
         try:
             headers = self._channel.connect()
+            self._channel.subscribe()
         except ControlLostError as error:
             gone = isinstance(error, CallerGoneError)
             self._result = CallResult.HANGUP_BEFORE_ANSWER if gone else CallResult.CONTROL_LOST
             self._why = str(error)
             return
-        self._channel.subscribe()
         trouble = self._receive_call(headers)
         if trouble:
             self._result, self._why = trouble
@@ -152,16 +158,16 @@ class Session:
             return CallResult.FAILED, "the dialplan's socket action must end in `async full`"
         mailbox, self._named = arrival.mailbox_of(headers, desk.mailboxes)
         if mailbox is None:
-            mailbox = desk.mailboxes.get(DEFAULT_MAILBOX)
+            mailbox = desk.mailboxes.get(DEFAULT)
             if mailbox is None:
                 return (
                     CallResult.UNKNOWN_MAILBOX,
-                    f"no mailbox {self._named!r} and none named {DEFAULT_MAILBOX!r}",
+                    f"no mailbox {self._named!r} and none named {DEFAULT!r}",
                 )
             if self._named:
                 desk.telemetry.trouble(
                     "unknown_mailbox",
-                    f"no mailbox {self._named!r}; using {DEFAULT_MAILBOX!r}",
+                    f"no mailbox {self._named!r}; using {DEFAULT!r}",
                     call=self._channel.call_id,
                 )
         try:
@@ -194,12 +200,12 @@ class Session:
 
     def _script(self) -> Script:
         call, mailbox = self._of_call()
-        greeting = mailbox.greeting(call.reason)
+        greeting = mailbox.in_language(mailbox.greeting(call.reason), call.language)
         return Script(
             greeting=greeting,
             greeting_seconds=self._desk.greeting_seconds.get(str(greeting), 300.0),
-            thanks=mailbox.thanks,
-            apology=mailbox.apology,
+            thanks=mailbox.in_language(mailbox.thanks, call.language),
+            apology=mailbox.in_language(mailbox.apology, call.language),
             recording=self._desk.spool.place(mailbox.key, self._message_id),
             max_seconds=mailbox.max_seconds,
             silence_seconds=mailbox.silence_seconds,
@@ -246,7 +252,8 @@ class Session:
         call, mailbox = self._of_call()
         file = self._desk.spool.place(mailbox.key, self._message_id).name
         try:
-            self._desk.journal.begin(self._message_id, call, file, _BEGIN_SECONDS)
+            recipients = [recipient.address for recipient in mailbox.recipients]
+            self._desk.journal.begin(self._message_id, call, file, _BEGIN_SECONDS, recipients)
         except JournalError as error:
             self._why = str(error)
             return BeginFailed()
@@ -273,7 +280,8 @@ class Session:
             )
         except RecordingError as error:
             return self._unreadable(take, str(error))
-        except JournalError as error:
+        except (OSError, JournalError) as error:
+            # The audio may be whole: the row stays open, and recovery tries again.
             self._result, self._why = CallResult.SALVAGED, str(error)
             return KeepFailed()
         self._result, self._recording, self._ended_by = CallResult.RECORDED, recording, take.ended_by
@@ -290,10 +298,11 @@ class Session:
         desk, (call, _) = self._desk, self._of_call()
         self._result, self._why = CallResult.RECORD_FAILED, why
         try:
-            if take.path.exists():
-                self._why += f"; moved to {desk.workers.run(desk.spool.quarantine, take.path)}"
             desk.journal.lose(self._message_id, desk.clock())
             desk.telemetry.message_closed(call.mailbox, VoicemailState.LOST)
+            aside = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.set_aside(take.path), None)
+            if aside:
+                self._why += f"; moved to {aside}"
         except (OSError, JournalError) as error:
             self._why += f"; {error}"
         return KeepFailed()

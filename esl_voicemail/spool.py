@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +21,60 @@ from esl_voicemail.model import MAILBOX_NAME, Recording
 
 _NAME = re.compile(rf"(?P<mailbox>{MAILBOX_NAME.pattern})\.(?P<message_id>[0-9A-Z]{{26}})\.wav")
 # mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording (facts of `record`).
+# Says whose the folder is: without it, an empty mount point would pass for a folder without recordings.
+MARK = ".esl-voicemail"
+_ANOTHERS = f"its mark {MARK} is another storage directory's; name another storage.recordings"
 _RATES = ("8000", "16000", "32000", "48000")
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A file at one look; `written` is its time of writing in epoch seconds."""
+
+    path: Path
+    size: int
+    written: float
+
+
+@dataclass(frozen=True, slots=True)
 class Spool:
-    """The folder the switch records into, and the one for what cannot be read."""
+    """The folder the switch records into, and the one for what cannot be read.
+
+    `identity` is a file of the storage directory that holds the same words as the folder's mark.
+    """
 
     recordings: Path
     corrupt: Path
     min_free_bytes: int = 0
+    identity: Path | None = None
+
+    def take(self) -> None:
+        """Mark the folder as this storage's, the first time; RecordingError when it is another's."""
+        if self.identity is None or self.identity.exists():
+            return
+        unfinished = self.identity.with_suffix(".new")
+        if not unfinished.exists():
+            unfinished.write_text(f"{uuid.uuid4()}\n")
+        mark = self.recordings / MARK
+        if not mark.exists():
+            mark.write_text(unfinished.read_text())
+        if mark.read_text() != unfinished.read_text():
+            raise RecordingError(f"{self.recordings}: {_ANOTHERS}")
+        unfinished.rename(self.identity)
+
+    def strange(self) -> str | None:
+        """Return why the folder is not the one used before, or None when it is."""
+        if self.identity is None:
+            return None
+        known, found = _words(self.identity), _words(self.recordings / MARK)
+        if found == known or (not known and found == _words(self.identity.with_suffix(".new"))):
+            return None
+        if not found:
+            return (
+                f"{self.recordings}: is not the folder used before, as its mark {MARK} is missing; "
+                f"mount it, or remove {self.identity} if it was moved on purpose"
+            )
+        return f"{self.recordings}: {_ANOTHERS}"
 
     def trouble(self) -> str | None:
         """Return in one line why nothing can be recorded now, or None when all is well."""
@@ -37,6 +82,9 @@ class Spool:
         try:
             if not folder.exists():
                 return f"{folder}: no such folder; create it, writable for the switch and for this service"
+            strange = self.strange()
+            if strange:
+                return strange
             shadow = next((rate for rate in _RATES if (folder / rate).exists()), None)
             if shadow:
                 return f"{folder}/{shadow}: the switch would write there instead; remove or rename it"
@@ -58,23 +106,24 @@ class Spool:
     def admit(self, path: Path) -> Recording:
         """Make a recording safe: readable, its header right, file and folder on disk; and measure it.
 
-        RecordingError when there is no such file or it is no audio.
+        RecordingError when there is no such file or it is no audio, which no second look changes; OSError
+        when the disk, a right or a limit is in the way, which says nothing of the audio.
         """
         try:
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise RecordingError(f"{path.name}: is no plain file")
-            shape = wav.inspect(path)
-            if not shape.header_right:
-                self._mend(path, shape)
-            digest, size = hashlib.sha256(), 0
-            with path.open("rb") as file:
-                while block := file.read(1 << 16):
-                    digest.update(block)
-                    size += len(block)
-                os.fsync(file.fileno())
-            sync_folder(path.parent)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise RecordingError(f"{path.name}: {error.strerror}") from error
+        shape = wav.inspect(path)
+        if not shape.header_right:
+            self._mend(path, shape)
+        digest, size = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            while block := file.read(1 << 16):
+                digest.update(block)
+                size += len(block)
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
         return Recording(path, shape.duration_ms, size, digest.hexdigest(), not shape.header_right)
 
     def _mend(self, path: Path, shape: wav.Wav) -> None:
@@ -82,9 +131,11 @@ class Spool:
             wav.mend(path, shape)
             return
         # The switch's own user owns the file; the folder is shared, so a mended copy can take its place.
-        copy = path.with_suffix(".mending")
+        copy = path.with_name(f".{path.name}.mending")
         shutil.copyfile(path, copy)
         wav.mend(copy, shape)
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
         copy.replace(path)
 
     def quarantine(self, path: Path) -> Path:
@@ -104,13 +155,22 @@ class Spool:
         sync_folder(self.corrupt)
         return aside
 
-    def files(self) -> list[tuple[Path, float]]:
-        """Return what lies in the folder, with the time each was last written (epoch seconds)."""
+    def set_aside(self, path: Path) -> Path | None:
+        """Quarantine a file, if there is one."""
+        return self.quarantine(path) if os.path.lexists(path) else None
+
+    def files(self) -> list[Seen]:
+        """Return the plain files in the folder.
+
+        Folders and names that begin with a dot belong to somebody else: a file system, a backup, us.
+        """
         found = []
         with os.scandir(self.recordings) as entries:
             for entry in entries:
                 try:
-                    found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_mtime))
+                    if not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        found.append(Seen(Path(entry.path), status.st_size, status.st_mtime))
                 except FileNotFoundError:
                     continue
         return found
@@ -122,14 +182,25 @@ def owner_of(path: Path) -> tuple[str, str] | None:
     return (found["mailbox"], found["message_id"]) if found else None
 
 
+def _words(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def _carry(path: Path, aside: Path) -> None:
     """Move across file systems: a whole copy stands on the other disk before the original goes."""
     if not stat.S_ISREG(path.lstat().st_mode):
         shutil.move(path, aside)
         return
-    shutil.copy2(path, aside)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
+    try:
+        shutil.copy2(path, aside)
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
     sync_folder(aside.parent)
     path.unlink()
 

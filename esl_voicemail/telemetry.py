@@ -7,12 +7,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from esl_voicemail import __version__
+from esl_voicemail.errors import JournalError
 from esl_voicemail.logline import Value, masked, render
 from esl_voicemail.model import (
     Attempt,
@@ -65,13 +65,13 @@ class Telemetry:
         *,
         style: str = "logfmt",
         mask_numbers: bool = True,
-        stream: TextIO | None = None,
+        write: Callable[[str], None] | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
         self._style = style
         self._mask = mask_numbers
-        self._stream = stream or sys.stderr
+        self._write = write or _to_stderr
 
         def counter(name: str, text: str, *names: str) -> Counter:
             return Counter(f"voicemail_{name}", text, names, registry=self.registry)
@@ -101,6 +101,7 @@ class Telemetry:
         self._recovered = counter("recovered_total", "What recovery found and mended.", "kind")
         self._peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
         self._frames_refused = counter("esl_frames_refused_total", "Frames from a switch that were none.")
+        self._free = gauge("recordings_free_bytes", "Free for recordings.")
         self._reloads = counter("config_reloads_total", "Configurations read again at SIGHUP.", "result")
         self._last_call = gauge(
             "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
@@ -126,21 +127,25 @@ class Telemetry:
 
     # --- the service -------------------------------------------------------------------------------
 
-    def watch(self, backlog: Callable[[], Backlog], free_bytes: Callable[[], int]) -> None:
-        """Compute the queue's and the disk's gauges when they are scraped."""
-        self.registry.register(_AtScrape(backlog, free_bytes, self._clock))
+    def watch(self, backlog: Callable[[], Backlog]) -> None:
+        """Compute the queue's gauges when they are scraped."""
+        self.registry.register(_AtScrape(backlog, self._clock))
 
     def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
         self._ready.set(1 if now else 0)
 
+    def free(self, free_bytes: int) -> None:
+        """Say how much room is left for recordings."""
+        self._free.set(free_bytes)
+
     def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
         """Begin the series of mailboxes at 0; only these may stand in a label."""
         for mailbox in mailboxes:
             self._labels.add(mailbox)
-            for reason in Reason:
+            for reason in [UNKNOWN] if mailbox == UNKNOWN else list(map(str, Reason)):
                 for result in CallResult:
-                    self._calls.labels(mailbox, reason.value, result.value)
+                    self._calls.labels(mailbox, reason, result.value)
             for state in VoicemailState:
                 self._messages.labels(mailbox, state.value)
 
@@ -202,8 +207,8 @@ class Telemetry:
     ) -> None:
         """The canonical line of one call."""
         label = call.mailbox if call else UNKNOWN
-        reason = call.reason if call else Reason.DIRECT
-        self._calls.labels(label if label in self._labels else UNKNOWN, reason.value, result.value).inc()
+        reason = call.reason.value if call else UNKNOWN
+        self._calls.labels(label if label in self._labels else UNKNOWN, reason, result.value).inc()
         self._log(
             "info" if result in _EXPECTED else "warning",
             "call",
@@ -213,7 +218,7 @@ class Telemetry:
                 "mailbox": call.mailbox if call else mailbox or None,
                 "caller": self._number(call),
                 "dialled": call.dialled if call else None,
-                "reason": reason.value if call else None,
+                "reason": reason if call else None,
                 "result": result.value,
                 "recording_ms": recording.duration_ms if recording else None,
                 "ended_by": ended_by.value if ended_by and recording else None,
@@ -283,13 +288,7 @@ class Telemetry:
         return masked(call.caller.number) if self._mask else call.caller.number
 
     def _log(self, level: str, event: str, fields: dict[str, Value]) -> None:
-        line = render(self._style, self._clock(), level, event, fields) + "\n"
-        # A log that cannot be written must not stop a call.
-        try:
-            self._stream.write(line)
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
+        self._write(render(self._style, self._clock(), level, event, fields))
 
 
 _EXPECTED = {
@@ -301,19 +300,23 @@ _EXPECTED = {
 }
 
 
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 class _AtScrape:
     """Gauges that are true at the moment of the scrape."""
 
-    def __init__(
-        self, backlog: Callable[[], Backlog], free_bytes: Callable[[], int], clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, backlog: Callable[[], Backlog], clock: Callable[[], datetime]) -> None:
         self._backlog = backlog
-        self._free_bytes = free_bytes
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
-        """Return the families; prometheus_client calls this."""
-        backlog = self._backlog()
+        """Return the families; without them when the journal does not answer, as all else is still true."""
+        try:
+            backlog = self._backlog()
+        except JournalError:
+            return
         queue = GaugeMetricFamily(
             "voicemail_queue_messages", "Deliveries not final, and held.", labels=["state"]
         )
@@ -324,4 +327,3 @@ class _AtScrape:
         yield GaugeMetricFamily(
             "voicemail_queue_oldest_age_seconds", "Age of the oldest delivery not final.", age
         )
-        yield GaugeMetricFamily("voicemail_recordings_free_bytes", "Free for recordings.", self._free_bytes())

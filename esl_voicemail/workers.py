@@ -7,6 +7,8 @@ from typing import Generic, ParamSpec, TypeVar
 import gevent
 from gevent.threadpool import ThreadPool
 
+_CLOSE_SECONDS = 2.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,15 +26,22 @@ class Workers:
 
     def run_within(self, seconds: float, work: Callable[[], T], otherwise: T) -> T:
         """Run work, but wait no longer than this: a disk that hangs keeps its thread, not us."""
+        limit = gevent.Timeout.start_new(seconds)
         try:
-            outcome: _Outcome[T] = self._pool.spawn(_try, work).get(timeout=seconds)  # type: ignore[assignment]
-        except gevent.Timeout:
+            # The wait for a free thread counts too: a stuck disk may hold them all.
+            outcome: _Outcome[T] = self._pool.apply(_try, (work,))
+        except gevent.Timeout as expired:
+            if expired is not limit:
+                raise
             return otherwise
+        finally:
+            limit.close()
         return outcome.unpack()
 
     def close(self) -> None:
-        """Let the threads go."""
-        self._pool.kill()
+        """Let the threads go, but for those that a disk holds."""
+        with gevent.Timeout(_CLOSE_SECONDS, False):  # type: ignore[arg-type]
+            self._pool.kill()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ PACKAGE = "esl_voicemail"
 
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"", "errors", "model", "hours", "backoff", "logline", "workers"}),
+    frozenset({"", "errors", "model", "hours", "backoff", "logline", "logwriter", "workers"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "binding", "esl.commands", "esl.arrival", "esl"}),
     frozenset({"mail", "checks", "running", "esl.channel"}),

@@ -146,6 +146,24 @@ def test_who_says_nothing_sends_no_mail_and_is_counted(
     assert line_of(serving, ended.call_id)["result"] == result
 
 
+def test_keys_pressed_again_and_again_in_the_greeting_do_not_end_the_message(serving: Service) -> None:
+    keys = tuple(KeyPress("#", Moment(stage, at)) for stage, at in ((Stage.GREETING, 0.5), (Stage.BEEP, 0.1)))
+    ended = serving.call(TrialCaller(speech=SPEECH, keys=keys), "greeted", pace=math.inf)
+    assert line_of(serving, ended.call_id)["recording_ms"] == "3000"
+
+
+def test_the_caller_hears_the_language_that_the_dialplan_names(serving: Service) -> None:
+    ended = serving.call(TrialCaller(speech=SPEECH), "default", pace=math.inf, voicemail_language="en")
+    played = [argument for application, argument in ended.applications if application == "playback"]
+    assert played[0].endswith("/en/default.wav")
+
+
+def test_a_callers_name_of_ten_thousand_letters_costs_no_message(serving: Service) -> None:
+    ended = serving.call(TrialCaller(speech=SPEECH, name="ż" * 10_000), "default", pace=math.inf)
+    (mail,) = mails_of(serving, ended.call_id, 1)
+    assert "żżżż" in mail["Subject"]
+
+
 def test_a_greeting_that_disappeared_costs_no_message(serving: Service) -> None:
     greeting = serving.folder / "greeting.wav"
     greeting.rename(greeting.with_suffix(".gone"))
@@ -206,7 +224,7 @@ def test_a_switch_that_breaks_off_in_a_recording_leaves_it_to_recovery(
         assert service.stop() == 0
     finally:
         service.process.kill()
-    for path in service.recordings.iterdir():
+    for path in service.recordings.glob("*.wav"):
         os.utime(path, (time.time() - 60,) * 2)
     with running(tmp_path, {"mailboxes": {"default": {"recipients": ["a@example.com"]}}}) as again:
         (mail,) = again.mails()
@@ -233,7 +251,7 @@ def test_without_a_mailbox_to_take_it_the_call_goes_back_to_the_dialplan(tmp_pat
         assert (line["result"], line["mailbox"]) == ("unknown_mailbox", "nobody")
         assert (
             service.metric(
-                'voicemail_calls_total{mailbox="unknown",reason="direct",result="unknown_mailbox"}'
+                'voicemail_calls_total{mailbox="unknown",reason="unknown",result="unknown_mailbox"}'
             )
             == 1
         )
@@ -304,7 +322,7 @@ def test_a_message_of_five_minutes_arrives_whole(service: Service) -> None:
 def test_a_stopped_server_lets_its_calls_finish_and_takes_no_new_ones(tmp_path: Path) -> None:
     with running(tmp_path) as service:
         call = gevent.spawn(service.call, TrialCaller(speech=tone(3.0)), pace=1.5)
-        until(lambda: list(service.recordings.iterdir()), "the recording")
+        until(lambda: list(service.recordings.glob("*.wav")), "the recording")
         service.process.terminate()
         until(lambda: service.lines("draining"), "draining")
         with pytest.raises(OSError, match="refused"):
@@ -319,12 +337,13 @@ def test_a_call_that_outlives_the_drain_is_mailed_by_the_next_server(tmp_path: P
     service = start(tmp_path, settings)
     try:
         call = gevent.spawn(service.call, TrialCaller(speech=tone(3.0)), pace=1.5)
-        until(lambda: list(service.recordings.iterdir()), "the recording")
+        until(lambda: list(service.recordings.glob("*.wav")), "the recording")
         assert service.stop() == 0
         assert call.get(timeout=30).handed_back is False
+        assert line_of(service, call.get().call_id)["result"] == "salvaged"
     finally:
         service.process.kill()
-    (path,) = service.recordings.iterdir()
+    (path,) = service.recordings.glob("*.wav")
     os.utime(path, (time.time() - 60,) * 2)
     with running(tmp_path, settings) as again:
         (mail,) = again.mails()

@@ -1,5 +1,6 @@
 """One call's event socket against a peer over a real socket: every wait ends, every end is told apart."""
 
+import select
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_a_hang_up_is_told_once_and_what_follows_it_still_arrives(
         lambda peer: peer.sendall(GOODBYE),
         lambda peer: (peer.sendall(event("DTMF")[:-20]), peer.close()),
         lambda peer: peer.sendall(b"Content-Type: text/event-plain\nContent-Length: -1\n\n"),
-        lambda peer: peer.sendall(b"x" * 300_000),
+        lambda peer: peer.sendall(b"x" * 2_200_000),
     ],
     ids=["end of stream", "goodbye", "end within an event", "bad length", "endless head"],
 )
@@ -134,6 +135,36 @@ def test_a_silent_switch_meets_the_deadline(pair: tuple[Channel, socket.socket])
     channel, _ = pair
     assert channel.receive(time.monotonic() + 0.05) == DeadlineExpired()
     assert channel.receive(time.monotonic() - 1) == DeadlineExpired()
+
+
+def test_what_has_arrived_is_read_even_when_the_time_is_over(pair: tuple[Channel, socket.socket]) -> None:
+    """A process that was held up must not blame the switch for it."""
+    channel, switch = pair
+    switch.sendall(completed())
+    while not select.select([channel.sock.fileno()], [], [], 0)[0]:
+        gevent.sleep(0)
+    assert channel.receive(time.monotonic() - 20) == ApplicationDone("a-1")
+
+
+def test_a_peer_that_floods_is_cut_off_and_holds_nobody_up(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    ticks = 0
+
+    def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            gevent.sleep(0)
+
+    def flood() -> None:
+        while True:
+            switch.sendall(event("DTMF") * 50)
+
+    others = [gevent.spawn(tick), gevent.spawn(flood)]
+    with gevent.Timeout(20):
+        assert channel.receive(soon(60)) == ControlLost()
+    assert ticks > 10
+    gevent.killall(others)
 
 
 def test_a_switch_that_sends_in_drips_meets_the_deadline_too(pair: tuple[Channel, socket.socket]) -> None:
@@ -168,6 +199,7 @@ def test_a_refused_command_is_remembered_with_the_switchs_words(pair: tuple[Chan
         + b"Content-Type: api/response\nContent-Length: %d\n\n%b" % (len(no_channel), no_channel)
         + completed()
     )
+    assert channel.receive(soon()) == DeadlineExpired()
     assert channel.receive(soon()) == ApplicationDone("a-1")
     assert channel.commands_refused == ["sendmsg: -ERR memory error"]
 
@@ -185,7 +217,7 @@ def test_a_call_is_handed_back_only_when_its_result_is_set(pair: tuple[Channel, 
     heard = b""
     while b"Event-UUID: a-9\n\n" not in heard:
         heard += switch.recv(1000)
-    assert b"execute-app-arg: voicemail_result=refused\n" in heard
+    assert b"execute-app-arg: ^^;socket_resume=;voicemail_result=refused\n" in heard
     assert b"exit" not in heard
     switch.sendall(REPLY + completed("a-9"))
     assert switch.recv(1000) == b"exit\n\n"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esl_voicemail.dialogue import Answer, Beep, HangUp, Pause, Play, Prepare, Record
-from esl_voicemail.esl.commands import SwitchCommand, execute, set_variable, subscribe, text_of
+from esl_voicemail.esl.commands import SwitchCommand, execute, leave_word, subscribe, text_of
 
 CALL = "d4b5454f-c349-4c8e-be84-b0f5d899a632"
 
@@ -31,7 +31,7 @@ def sendmsg(application: str, argument: str = "") -> str:
         (Pause("id-1", 400), sendmsg("sleep", "400")),
         (Play("id-1", Path("/g/pl/default.wav")), sendmsg("playback", "/g/pl/default.wav")),
         (Play("id-1", Path("/my sounds/a.wav")), sendmsg("playback", "/my sounds/a.wav")),
-        (Beep("id-1"), sendmsg("playback", "tone_stream://%(500,0,1000)")),
+        (Beep("id-1"), sendmsg("playback", "%[playback_terminators=none]tone_stream://%(500,0,1000)")),
         (Record("id-1", Path("/r/sales.1.wav"), 300, 7), sendmsg("record", "'/r/sales.1.wav' 300 200 7")),
         (HangUp(), f"api uuid_kill {CALL} NORMAL_CLEARING"),
     ],
@@ -76,4 +76,4 @@ def test_a_channel_uuid_that_is_none_reaches_no_api_command(call_id: str) -> Non
 
 
 def test_the_result_is_set_for_the_dialplan_to_read() -> None:
-    assert "execute-app-arg: voicemail_result=refused" in set_variable("id-1", "voicemail_result", "refused")
+    assert leave_word("id-1", "refused") == sendmsg("multiset", "^^;socket_resume=;voicemail_result=refused")

@@ -44,6 +44,9 @@ NO_AT = "is no mail address: An email address must have an @-sign."
 KEY = "a mailbox's key holds a-z, 0-9, _ and - only, at most 32, and starts with a letter or digit"
 REASONS = "'default', 'no-answer', 'busy', 'unavailable', 'queue-timeout', 'after-hours' or 'direct'"
 TOGETHER = "username and password_file go together: give both or neither"
+SHORT = "no message would be long enough"
+OWN = "too; recordings need their own folder"
+TAKEN = "is where `listen` listens too; name another port"
 DEEP = "is nested too deeply"
 TAG = "the tag tag:yaml.org,2002"
 
@@ -112,6 +115,9 @@ MISTAKES = {
     "a port without end": (f"{SALES}listen: a:{'9' * 99}\n", f"4: listen: 'a:{'9' * 99}' {ADDRESS}"),
     "IPv6 without brackets": (f"{SALES}listen: '::1:80'\n", "4: listen: '::1:80': put an IPv6 address in brackets, as in [::1]:8084"),
     "an address that YAML reads as a number": (f"{SALES}listen: 1:20\n", f'4: listen: {QUOTES} "1:20"'),
+    "a port alone": (f"{SALES}listen: 8084\n", f"4: listen: 8084 {ADDRESS}"),
+    "a port alone for HTTP": (f"{SALES}http: {{listen: 9184}}\n", f"4: http.listen: 9184 {ADDRESS}"),
+    "yes for an address": (f"{SALES}listen: yes\n", f"4: listen: yes {ADDRESS}"),
     "a port in a mail server's name": (f"{SALES}mail: {{smtp: {{host: 'smtp.example.com:25'}}}}\n", f"4: mail.smtp.host: 'smtp.example.com:25' {HOST}"),
     "a mail server without a name": (f"{SALES}mail: {{smtp: {{host: ''}}}}\n", f"4: mail.smtp.host: '' {HOST}"),
     "a network too narrow": (f"{SALES}switch:\n  allowed:\n    - 10.0.0.0/8\n    - 10.0.0.0/99\n", f"7: switch.allowed[1]: '10.0.0.0/99' {NETWORK}"),
@@ -165,6 +171,41 @@ MISTAKES = {
     "a telephone number of two mailboxes": (
         f"{SALES}    numbers: ['1']\n  help:\n    recipients: [a@b.c]\n    numbers: ['2', '1']\n",
         "7: mailboxes.help.numbers[1]: 1 already means the mailbox sales; keep one",
+    ),
+    "a telephone number of two mailboxes, once with a plus": (
+        f"{SALES}    numbers: ['+48221234567']\n  help: {{recipients: [a@b.c], numbers: ['48221234567']}}\n",
+        "5: mailboxes.help.numbers[0]: 48221234567 already means the mailbox sales as +48221234567; keep one",
+    ),
+    "a telephone number of two mailboxes, later with a plus": (
+        f"{SALES}    numbers: ['1']\n  help: {{recipients: [a@b.c], numbers: ['+1']}}\n",
+        "5: mailboxes.help.numbers[0]: +1 already means the mailbox sales as 1; keep one",
+    ),
+    "no message long enough": (f"{SALES}    max_seconds: 5\n    min_seconds: 6\n", f"5: mailboxes.sales.min_seconds: min_seconds 6 is not below max_seconds 5: {SHORT}"),
+    "a message that must be of one length": (f"{SALES}    max_seconds: 5\n    min_seconds: 5\n", f"5: mailboxes.sales.min_seconds: min_seconds 5 is not below max_seconds 5: {SHORT}"),
+    "a mailbox's longest message shorter than the shortest of all": (
+        f"{SALES}    max_seconds: 5\n  help: {{recipients: [a@b.c]}}\ndefaults:\n  min_seconds: 30\n",
+        f"4: mailboxes.sales.max_seconds: min_seconds 30 is not below max_seconds 5: {SHORT}",
+    ),
+    "no message of any mailbox long enough": (
+        f"{SALES}  help: {{recipients: [a@b.c]}}\ndefaults:\n  max_seconds: 1\n",
+        f"6: defaults.max_seconds: min_seconds 1 is not below max_seconds 1: {SHORT}",
+    ),
+    "recordings where the storage is": (f"{SALES}storage:\n  directory: ./a\n  recordings: ./a\n", f"6: storage.recordings: FOLDER/a: holds storage.directory, mail.maildir {OWN}"),
+    "recordings around the storage": (f"{SALES}storage: {{directory: ./a/b, recordings: ./a}}\nmail: {{maildir: ./m}}\n", f"4: storage.recordings: FOLDER/a: holds storage.directory {OWN}"),
+    "recordings among the mails": (f"{SALES}storage: {{recordings: ./m/}}\nmail: {{maildir: ./m}}\n", f"4: storage.recordings: FOLDER/m: holds mail.maildir {OWN}"),
+    "recordings around the mails": (f"{SALES}storage: {{recordings: ./a/../m}}\nmail: {{maildir: ./m/mail}}\n", f"4: storage.recordings: FOLDER/a/../m: holds mail.maildir {OWN}"),
+    "recordings among the greetings": (f"{SALES}storage: {{recordings: ./sounds}}\ngreetings_dir: sounds\n", f"4: storage.recordings: FOLDER/sounds: holds greetings_dir {OWN}"),
+    "recordings where greetings are looked for": (f"{SALES}storage: {{recordings: ./greetings}}\n", f"4: storage.recordings: FOLDER/greetings: holds greetings_dir {OWN}"),
+    "greetings among the recordings": (f"{SALES}greetings_dir: var/recordings/sounds\n", f"1: storage.recordings: FOLDER/var/recordings: holds greetings_dir {OWN}"),
+    "recordings beside the configuration": (f"{SALES}storage: {{recordings: ., directory: /v}}\ngreetings_dir: /g\n", f"4: storage.recordings: FOLDER: holds the configuration {OWN}"),
+    "recordings everywhere": (f"{SALES}storage: {{recordings: /}}\n", f"4: storage.recordings: /: holds storage.directory, mail.maildir, greetings_dir, the configuration {OWN}"),
+    "two listeners at one address": (f"{SALES}http: {{listen: '127.0.0.1:8084'}}\n", f"4: http.listen: 127.0.0.1:8084 {TAKEN}"),
+    "two listeners at one address by two names": (f"{SALES}listen: localhost:80\nhttp: {{listen: '127.0.0.1:80'}}\n", f"5: http.listen: 127.0.0.1:80 {TAKEN}"),
+    "a listener everywhere and one somewhere": (f"{SALES}listen: 0.0.0.0:80\nhttp: {{listen: 'a:80'}}\n", f"5: http.listen: a:80 {TAKEN}"),
+    "a listener somewhere and one everywhere": (f"{SALES}listen: 127.0.0.1:80\nhttp: {{listen: '[::]:80'}}\n", f"5: http.listen: [::]:80 {TAKEN}"),
+    "a password in the clear": (
+        f"{SALES}mail:\n  smtp:\n    host: a.b\n    security: none\n    username: vm\n    password_file: x\n",
+        "7: mail.smtp.security: the password would go to a.b in the clear; use starttls or tls",
     ),
     "a folder of mailboxes that is missing": (f"{SALES}mailboxes_dir: nowhere\n", "4: mailboxes_dir: FOLDER/nowhere: cannot be read: No such file or directory"),
     "a file for a folder of mailboxes": (f"{SALES}mailboxes_dir: voicemail.yaml\n", "4: mailboxes_dir: FOLDER/voicemail.yaml: cannot be read: Not a directory"),
@@ -227,9 +268,9 @@ class TestMistakes:
         ]
 
     def test_a_file_that_is_not_utf_8_is_refused(self, path: Path) -> None:
-        path.write_bytes("mailboxes: {sprzedaż: {}}\n".encode("iso-8859-2"))
+        path.write_bytes("log: {}\r\nmailboxes: {sprzedaż: {}}\n".encode("iso-8859-2"))
 
-        assert problems(path) == ["voicemail.yaml: is not UTF-8 (byte 19); save it as UTF-8"]
+        assert problems(path) == ["voicemail.yaml:2: is not UTF-8 (byte 28); save it as UTF-8"]
 
     def test_a_file_that_is_missing_is_refused(self, path: Path) -> None:
         assert problems(path) == ["voicemail.yaml: cannot be read: No such file or directory"]
@@ -266,6 +307,51 @@ class TestMistakes:
 
         assert said == ["voicemail.yaml:1: holds more than 100000 values, aliases counted"]
         assert most < 100 << 20
+
+
+class TestNoContradictions:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "storage: {recordings: ./var/recordings}\n",
+            "storage: {recordings: ./var/mail/recordings}\n",
+            "storage: {recordings: ./greetings2}\n",
+            "mail: {smtp: {host: a.b}}\nstorage: {recordings: ./mail}\n",
+            "listen: 127.0.0.1:0\nhttp: {listen: '127.0.0.1:0'}\n",
+            "listen: 127.0.0.1:80\nhttp: {listen: '127.0.0.1:81'}\n",
+            "listen: 127.0.0.1:80\nhttp: {listen: '127.0.0.2:80'}\n",
+            "listen: 0.0.0.0:80\nhttp: {listen: '[::1]:80'}\n",
+            "mail: {smtp: {host: a.b, security: none}}\n",
+            "mail: {smtp: {host: a.b, security: tls, username: vm, password_file: x}}\n",
+            "mail: {smtp: {host: Localhost, security: none, username: vm, password_file: x}}\n",
+            "mail: {smtp: {host: 127.1.2.3, security: none, username: vm, password_file: x}}\n",
+            "mail: {smtp: {host: '::1', security: none, username: vm, password_file: x}}\n",
+            "defaults: {min_seconds: 4, max_seconds: 5}\n",
+            "defaults: {min_seconds: 9, max_seconds: 5}\nmailboxes: {a: {recipients: [a@b.c], max_seconds: 10}}\n",
+            "mailboxes: {a: {recipients: [a@b.c], numbers: ['1', '+1']}}\n",
+        ],
+    )
+    def test_what_only_looks_like_one_loads(self, path: Path, text: str) -> None:
+        path.write_text(text)
+
+        assert load(path).mailboxes
+
+    def test_recordings_by_way_of_a_link_are_where_it_leads(self, path: Path) -> None:
+        (path.parent / "greetings").mkdir()
+        (path.parent / "spool").symlink_to("greetings")
+        path.write_text(f"{SALES}storage: {{recordings: ./spool}}\n")
+
+        assert problems(path) == [
+            f"voicemail.yaml:4: storage.recordings: {path.parent}/spool: holds greetings_dir {OWN}"
+        ]
+
+    def test_recordings_among_the_mailboxes_are_refused(self, path: Path) -> None:
+        (path.parent / "more").mkdir()
+        path.write_text(f"{SALES}mailboxes_dir: more\nstorage: {{recordings: ./more}}\n")
+
+        assert problems(path) == [
+            f"voicemail.yaml:5: storage.recordings: {path.parent}/more: holds mailboxes_dir {OWN}"
+        ]
 
 
 class TestMailboxesFolder:

@@ -111,7 +111,9 @@ class Post:
         self.reader = JournalReader(folder, folder)
         self.workers = Workers(4)
         settled = box or mailbox()
-        self.telemetry = Telemetry([settled.key], lambda: self.now, stream=self.stream)
+        self.telemetry = Telemetry(
+            [settled.key], lambda: self.now, write=lambda line: print(line, file=self.stream)
+        )
         self.delivery = Delivery(
             self.journal,
             Composer({settled.key: settled}, SENDER),

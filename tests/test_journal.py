@@ -373,7 +373,16 @@ def test_past_retention_gives_a_bounded_number(journal):
 
 def row(message_id: str) -> Any:
     call = {"message_id": message_id, "call_id": "c", "state": "open", "mailbox": "m", "reason": "direct"}
-    texts = ("caller_number", "caller_name", "dialled", "language", "queue", "reference", "recording_file")
+    texts = (
+        "caller_number",
+        "caller_name",
+        "dialled",
+        "language",
+        "queue",
+        "reference",
+        "recording_file",
+        "recipients",
+    )
     return insert(voicemails).values(**call, **dict.fromkeys(texts, ""), caller_withheld=False, arrived_at=0)
 
 

@@ -1,9 +1,15 @@
 """One mail out of the house, against a real SMTP server process and real folders."""
 
 import base64
+import inspect
+import os
 import re
+import shutil
 import socket
+import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, replace
 from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
@@ -11,6 +17,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.monkey import get_original
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +91,28 @@ def mail(text: str = "Good morning.\n") -> EmailMessage:
     message["To"] = ENVELOPE.recipient
     message.set_content(text, cte="7bit")
     return message
+
+
+@contextmanager
+def others_counted() -> Iterator[list[int]]:
+    """Count the turns another greenlet gets during a block."""
+    turns = [0]
+
+    def take_turns() -> None:
+        while True:
+            turns[0] += 1
+            gevent.sleep(0)
+
+    other = gevent.spawn(take_turns)
+    try:
+        yield turns
+    finally:
+        other.kill()
+
+
+def native_thread() -> int:
+    """The thread that is asked, not the greenlet."""
+    return get_original("_thread", "get_ident")()
 
 
 # --- delivered ---------------------------------------------------------------------------------------
@@ -322,6 +351,75 @@ def test_a_positive_reply_out_of_place_is_no_delivery(plain, step, code):
     assert plain.accepted == []
 
 
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "FINAL"])
+def test_a_reply_without_end_defers_and_others_get_their_turn_meanwhile(guarded, password_file, step):
+    guarded.pour(step, "250-spam and spam\r\n")
+    with others_counted() as turns, gevent.Timeout(20):
+        verdict = through(guarded, password_file).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, False)
+    assert "128 lines" in verdict.reply
+    assert turns[0] >= 128
+
+
+@pytest.mark.parametrize(
+    "step", ["CONNECT", "EHLO", "STARTTLS", "TLS", "AUTH", "MAIL", "RCPT", "DATA", "FINAL"]
+)
+def test_a_reply_that_dribbles_for_ever_defers_when_the_steps_time_is_over(guarded, password_file, step):
+    guarded.dribble(step, "\x16\x03\x03" if step == "TLS" else "2")
+    timeouts = Timeouts(0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
+    with gevent.Timeout(20):
+        verdict = through(guarded, password_file, timeouts=timeouts).send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.ours) == (None, False)
+
+
+@pytest.mark.parametrize("security", ["none", "tls"])
+def test_a_greeting_without_end_defers_with_and_without_tls(password_file, security):
+    with scripted_smtp(security=security) as server:
+        server.pour("CONNECT", "220-spam\r\n")
+        transport = SmtpTransport(server.host, server.port, security, ca_file=server.ca_file)
+        with others_counted() as turns, gevent.Timeout(20):
+            verdict = transport.send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert turns[0] >= 128
+
+
+@pytest.mark.parametrize("how", ["pour", "dribble"])
+@pytest.mark.parametrize("piece", ["221-bye\r\n", "2"])
+def test_a_goodbye_without_end_holds_no_verdict_up(plain, how, piece):
+    getattr(plain, how)("QUIT", piece)
+    with gevent.Timeout(20):
+        verdict = unguarded(plain, Timeouts(quit=0.3)).send(ENVELOPE, mail())
+    assert verdict == Delivered(250, "2.0.0 Ok: queued as T1")
+
+
+@pytest.mark.parametrize("security", ["none", "tls"])
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("552 5.3.4 too big", Bounced(552, "5.3.4 too big")),
+        ("421 4.3.1 disk full", Deferred(421, "4.3.1 disk full")),
+        ("250 2.0.0 fine", Deferred),
+        ("nothing of sense", Deferred),
+    ],
+    ids=str,
+)
+def test_a_refusal_in_the_middle_of_the_mail_is_heard(security, reply, verdict):
+    large = mail("x" * 76 + "\n" + "y" * 20_000_000 + "\n")
+    with scripted_smtp(security=security) as server:
+        server.refuse_content(reply)
+        transport = SmtpTransport(
+            server.host, server.port, security, ca_file=server.ca_file, timeouts=PATIENT
+        )
+        got = transport.send(ENVELOPE, large)
+    if verdict is Deferred:
+        assert isinstance(got, Deferred)
+        assert (got.code, got.ours) == (None, False)
+    else:
+        assert got == verdict
+
+
 # --- TLS ---------------------------------------------------------------------------------------------
 
 
@@ -365,6 +463,74 @@ def test_the_password_is_in_no_repr_and_no_verdict(guarded, password_file, step)
     shown = repr(transport) + repr(transport.send(ENVELOPE, mail()))
     assert PASSWORD not in shown
     assert base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode() not in shown
+
+
+def test_certificates_are_read_again_when_their_file_changes(tmp_path):
+    trusted = tmp_path / "ca.pem"
+    with scripted_smtp(security="tls", trusted=False) as server:
+        assert server.ca_file
+        assert server.signer_file
+        transport = SmtpTransport(server.host, server.port, "tls", ca_file=trusted, timeouts=PATIENT)
+        trusted.write_bytes(server.ca_file.read_bytes())
+        refused = transport.send(ENVELOPE, mail())
+        trusted.write_bytes(server.signer_file.read_bytes())
+        os.utime(trusted, (0, 0))
+        accepted = transport.send(ENVELOPE, mail())
+    assert isinstance(refused, Deferred)
+    assert "certificate" in refused.reply
+    assert isinstance(accepted, Delivered)
+
+
+def test_certificates_are_read_once_and_on_a_thread_of_their_own(
+    guarded, password_file, monkeypatch, tmp_path
+):
+    threads = []
+    create = ssl.create_default_context
+
+    def told(**options: Any) -> ssl.SSLContext:
+        threads.append(native_thread())
+        return create(**options)
+
+    monkeypatch.setattr(ssl, "create_default_context", told)
+    trusted = tmp_path / "ca.pem"
+    trusted.write_bytes(guarded.ca_file.read_bytes())
+    transport = replace(through(guarded, password_file), ca_file=trusted)
+    for _ in range(3):
+        assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    assert len(threads) == 1
+    assert threads[0] != native_thread()
+
+
+# --- the event loop ----------------------------------------------------------------------------------
+
+
+class TellingMail(EmailMessage):
+    """Remembers which threads turned it into bytes."""
+
+    threads: tuple[int, ...] = ()
+
+    def as_bytes(self, *args: Any, **options: Any) -> bytes:
+        self.threads = (*self.threads, native_thread())
+        return super().as_bytes(*args, **options)
+
+
+def test_a_mail_becomes_bytes_on_a_thread_of_its_own(plain):
+    message = TellingMail(policy=POLICY)
+    message.set_content("Good morning.\n")
+    assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
+    assert len(message.threads) == 1
+    assert native_thread() not in message.threads
+
+
+def test_a_mail_that_becomes_no_bytes_raises_and_prints_nothing(plain, capfd):
+    class Broken(EmailMessage):
+        def as_bytes(self, *_args: Any, **_options: Any) -> bytes:
+            raise LookupError("unknown charset")
+
+    with pytest.raises(LookupError, match="unknown charset"):
+        unguarded(plain).send(ENVELOPE, Broken(policy=POLICY))
+    assert capfd.readouterr().err == ""
+    assert plain.connections == 0
 
 
 # --- the bytes ---------------------------------------------------------------------------------------
@@ -516,6 +682,15 @@ def test_a_probe_of_a_server_that_goes_after_the_first_recipient_keeps_what_it_l
     assert isinstance(verdicts[1][1], Deferred)
 
 
+def test_a_probe_waits_for_no_step_as_long_as_a_delivery_does(plain):
+    waits = inspect.signature(SmtpTransport.probe).parameters["timeouts"].default
+    assert max(astuple(waits)) <= 15
+    plain.silence("MAIL")
+    with gevent.Timeout(20):
+        verdicts = unguarded(plain, Timeouts()).probe(ENVELOPE.sender, ["a@example.com"], SHORT)
+    assert isinstance(verdicts[0][1], Deferred)
+
+
 # --- Maildir -----------------------------------------------------------------------------------------
 
 
@@ -559,6 +734,14 @@ def test_a_maildir_that_cannot_be_written_defers_is_ours_and_leaves_nothing_behi
     assert (verdict.code, verdict.ours) == (None, True)
     assert verdict.reply.startswith("Maildir: ")
     assert [path.name for path in maildir.folder.rglob("*") if path.is_file()] == [part]
+
+
+@pytest.mark.parametrize("gone", ["tmp", "new", "cur", "."])
+def test_folders_that_disappeared_are_made_again(maildir, gone):
+    shutil.rmtree(maildir.folder / gone)
+    assert isinstance(MaildirTransport(maildir).send(ENVELOPE, mail()), Delivered)
+    assert len(list((maildir.folder / "new").iterdir())) == 1
+    assert list((maildir.folder / "tmp").iterdir()) == []
 
 
 def test_making_a_maildir_twice_harms_nothing(maildir):

@@ -201,6 +201,12 @@ class TestInspect:
         with pytest.raises(RecordingError, match=r"^sound\.wav: Is a directory$"):
             inspect(path)
 
+    def test_trouble_of_the_disk_is_no_verdict_on_the_sound(self, path: Path) -> None:
+        path.symlink_to(path)
+
+        with pytest.raises(OSError, match="symbolic links"):
+            inspect(path)
+
     def test_a_link_is_followed(self, path: Path) -> None:
         path.symlink_to(save(path.with_name("real.wav"), A_SECOND))
 
@@ -245,10 +251,12 @@ def found_or_refused(path: Path, content: bytes) -> Wav | None:
 
 
 def mended_for_good(path: Path, found: Wav) -> None:
-    """Mend a file; it is right then, holds the same audio, and mending it again changes nothing."""
-    audio = path.read_bytes()[found.data_offset : found.data_offset + found.data_bytes]
+    """Mend a file; it is right then, nothing from the audio on is touched, and again changes nothing."""
+    content = path.read_bytes()
+    audio = content[found.data_offset : found.data_offset + found.data_bytes]
     mend(path, found)
     once = path.read_bytes()
+    assert once[found.data_offset :] == content[found.data_offset :]
     again = inspect(path)
     assert again.header_right
     assert once[again.data_offset : again.data_offset + again.data_bytes] == audio
@@ -298,14 +306,13 @@ class TestMend:
 
         found = found_or_refused(any_path, content)
 
-        head = len(riff(*chunks)) + 8
+        head, frame = len(riff(*chunks)) + 8, channels * bits // 8
         if len(content) < max(head, 44):
             assert found is None
             return
         assert found is not None
-        frame = channels * bits // 8
         there = audio[: len(content) - head]
-        if data_says is not None and 0 < data_says <= len(there):
+        if data_says is not None and frame <= data_says <= len(there):
             there = there[:data_says]  # chunks may follow the audio: a length within the file is believed
         there = there[: len(there) // frame * frame]
         assert content[found.data_offset : found.data_offset + found.data_bytes] == there

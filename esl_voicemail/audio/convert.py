@@ -36,15 +36,24 @@ _BIT_RATE = 32000
 def attachment(path: Path, name: str) -> bytes:
     """Return a WAV file in the format `name`; `wav` is the file itself, byte for byte.
 
-    RecordingError when the file or the codec fails.
+    RecordingError when the file is gone or the codec fails, OSError when the disk does.
     """
     wanted = FORMATS[name]
+    if not wanted.codec:
+        return _whole(path)
     try:
-        if not wanted.codec:
-            return path.read_bytes()
         return _encode(path, wanted)
     except (OSError, av.FFmpegError, IndexError) as error:
         raise RecordingError(f"{path.name}: cannot be read as {name}: {error}") from error
+
+
+def _whole(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        if not path.parent.is_dir():
+            raise OSError(f"{path.parent}: is not there") from error
+        raise RecordingError(f"{path.name}: cannot be read as wav: {error}") from error
 
 
 def _encode(path: Path, wanted: Format) -> bytes:

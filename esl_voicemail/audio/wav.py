@@ -36,12 +36,12 @@ class Wav:
 
 
 def inspect(path: Path) -> Wav:
-    """Read a WAV file's shape; RecordingError when it is missing or no PCM WAV."""
+    """Read a WAV file's shape; RecordingError when there is none or it is no PCM, OSError of the disk."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             return _inspect(file, size)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise RecordingError(f"{path.name}: {error.strerror}") from error
     except struct.error as error:
         raise RecordingError(f"{path.name}: a WAV that ends before its audio begins") from error
@@ -87,7 +87,8 @@ def _measured(form: tuple[int, int, int, int], at: int, length: int, riff_bytes:
     on_disk = max(0, size - at)
     # A length within the file is right; chunks may follow the audio. 0 with audio behind it is a switch
     # that never closed the file; more than there is, a file cut short.
-    right = 0 < length <= on_disk or length == on_disk == 0
+    # Less than a frame is no audio, said or there.
+    right = frame <= length <= on_disk or (length < frame and on_disk < frame)
     data_bytes = length if right else on_disk
     data_bytes -= data_bytes % frame
     riff_right = at + data_bytes <= riff_bytes + 8 <= size
@@ -95,10 +96,12 @@ def _measured(form: tuple[int, int, int, int], at: int, length: int, riff_bytes:
 
 
 def mend(path: Path, wav: Wav) -> None:
-    """Write into the header what is on disk; the audio is not touched. Doing it twice changes nothing."""
+    """Write into the header what is on disk; nothing else is touched. Doing it twice changes nothing.
+
+    Not even a last half frame is cut off: a switch that lost us may still be writing.
+    """
     end = wav.data_offset + wav.data_bytes
     with path.open("r+b") as file:
-        file.truncate(end)
         file.seek(4)
         file.write(struct.pack("<I", end - 8))
         file.seek(wav.data_offset - 4)

@@ -1,22 +1,32 @@
 """`call`: a trial call against the running service, by the stand-in switch."""
 
 import argparse
+import math
+import re
+import time
 import wave
 from pathlib import Path
 from typing import Any
 
+import gevent
+
 from esl_voicemail.audio.convert import pcm
+from esl_voicemail.checks import SAMPLE
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import CannotReachError, RecordingError, VoicemailError
-from esl_voicemail.model import Reason
+from esl_voicemail.journal import JournalReader
+from esl_voicemail.journal.reader import Story
+from esl_voicemail.model import Reason, VoicemailState
 from esl_voicemail.running import listening
 from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome, place_call
 
-SAMPLE = Path(__file__).parent.parent / "trial" / "caller.wav"
 # Nobody listens to a trial call, so its seconds need not be whole ones.
 _PACE = 20.0
+# How long the service may take to make the recording safe.
+_KEEPING_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -32,9 +42,13 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
         "--reason", metavar="R", choices=[reason.value for reason in Reason], default="no-answer"
     )
     verb.add_argument("--audio", metavar="FILE", type=Path, default=SAMPLE, help="what the caller says")
-    verb.add_argument("--hang-up-after", metavar="S", type=float, help="seconds into the recording")
+    verb.add_argument("--hang-up-after", metavar="S", type=_seconds, help="seconds into the recording")
     verb.add_argument(
-        "--digits", metavar="D", default="", help="keys pressed a second apart in the recording; # ends it"
+        "--digits",
+        metavar="D",
+        type=_digits,
+        default="",
+        help="keys pressed a second apart in the recording; # ends it",
     )
     verb.set_defaults(run=_call)
 
@@ -50,7 +64,49 @@ def _call(asked: argparse.Namespace) -> int:
         result = ended.variables.get("voicemail_result", "nothing")
         raise VoicemailError(f"the service handed the call back to the dialplan: voicemail_result={result}")
     print(f"call {ended.call_id}: recorded {ended.recorded_ms / 1000:.1f} s, ended by {ended.hangup_cause}")
+    print(_left(config, ended.call_id))
     return 0
+
+
+def _left(config: Config, call_id: str) -> str:
+    """Return what message a call left, once the service has made up its mind; VoicemailError for none."""
+    reader = JournalReader(config.directory, config.recordings)
+    try:
+        end = time.monotonic() + _KEEPING_SECONDS
+        while _is_open(story := reader.show(call_id)) and time.monotonic() < end:
+            gevent.sleep(_LOOK_AGAIN_SECONDS)
+    finally:
+        reader.close()
+    if story is None:
+        raise VoicemailError(f"call {call_id}: the journal in {config.directory} knows nothing of it")
+    one = story.summary
+    if one.state == VoicemailState.KEPT:
+        return f"message {one.message_id} kept for {one.recipients} recipient{'s' * (one.recipients != 1)}"
+    if one.state == VoicemailState.OPEN:
+        raise VoicemailError(
+            f"call {call_id}: no message kept yet; see `esl-voicemail messages show {one.message_id}`"
+        )
+    raise VoicemailError(f"call {call_id}: no message kept: {one.result or one.state}")
+
+
+def _is_open(story: Story | None) -> bool:
+    return story is not None and story.summary.state == VoicemailState.OPEN
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds < 0:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, not {text!r}")
+    return seconds
+
+
+def _digits(text: str) -> str:
+    if not re.fullmatch("[0-9*#]*", text):
+        raise argparse.ArgumentTypeError(f"must hold 0-9, * and # only, not {text!r}")
+    return text
 
 
 def place(config: Config, caller: TrialCaller, mailbox: str, reason: str) -> TrialOutcome:

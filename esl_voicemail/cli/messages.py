@@ -11,6 +11,10 @@ from esl_voicemail.config.load import find
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
 from esl_voicemail.journal.reader import Story, Summary
+from esl_voicemail.model import DeliveryState
+
+# More than any journal holds, and no more than SQLite can count.
+_ALL = 1 << 31
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -20,7 +24,7 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
         dest="messages_verb", metavar="VERB", required=True, parser_class=type(group)
     )
     listing = group_verbs.add_parser("list", parents=[common], help="the newest calls, newest first")
-    listing.add_argument("--most", metavar="N", type=int, default=50, help="how many (default 50)")
+    listing.add_argument("--most", metavar="N", type=_most, default=50, help="how many (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     listing.set_defaults(run=_list)
     show = group_verbs.add_parser(
@@ -38,16 +42,13 @@ def _list(asked: argparse.Namespace) -> int:
         for summary in found:
             print(json.dumps(_of_summary(summary), ensure_ascii=False))
         return 0
-    print(
-        f"{'MESSAGE':26}  {'WHEN':16}  {'MAILBOX':12}  {'CALLER':24}  {'STATE':9}  {'SECONDS':>7}  DELIVERED"
-    )
+    print(f"{'MESSAGE':26}  {'WHEN':16}  {'MAILBOX':12}  {'CALLER':24}  {'STATE':9}  {'SECONDS':>7}  MAIL")
     for one in found:
         seconds = "" if one.duration_ms is None else f"{one.duration_ms / 1000:.1f}"
-        delivered = f"{one.delivered}/{one.recipients}" if one.recipients else one.result or ""
         when = one.call.arrived_at.astimezone(_zone(config, one.call.mailbox))
         print(
             f"{one.message_id:26}  {when:%Y-%m-%d %H:%M}  {one.call.mailbox:12}  {_caller(one):24.24}  "
-            f"{one.state:9}  {seconds:>7}  {delivered}"
+            f"{one.state:9}  {seconds:>7}  {_mail(one)}".rstrip()
         )
     return 0
 
@@ -65,6 +66,20 @@ def _show(asked: argparse.Namespace) -> int:
     for line in _lines(story, _zone(config, story.summary.call.mailbox)):
         print(line)
     return 0
+
+
+def _most(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
+    return min(int(text), _ALL)
+
+
+def _mail(one: Summary) -> str:
+    """Say where the mails of a message stand, or why there is no message."""
+    if not one.recipients:
+        return one.result or ""
+    others = (f", {n} {state}" for state, n in one.deliveries.items() if state != DeliveryState.DELIVERED)
+    return f"{one.delivered}/{one.recipients} delivered" + "".join(others)
 
 
 def _lines(story: Story, zone: ZoneInfo) -> list[str]:
@@ -92,6 +107,8 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
     for to in story.deliveries:
         due = f", next try {_when(to.due_at, zone)}" if to.state == "queued" else ""
         lines.append(f"to         {to.recipient}: {to.state}{due}")
+        if to.state != DeliveryState.DELIVERED and (to.code or to.reply):
+            lines.append(f"           {to.code or ''} {to.reply or ''}".rstrip())
         lines.extend(
             f"  {tried.number:>3}. {_when(tried.ended_at, zone)} {tried.result} "
             f"{tried.code or '-'} {tried.reply} ({tried.duration_ms} ms)"
@@ -136,6 +153,7 @@ def _of_summary(one: Summary) -> dict[str, Any]:
         "duration_ms": one.duration_ms,
         "recipients": one.recipients,
         "delivered": one.delivered,
+        "deliveries": dict(one.deliveries),
     }
 
 
@@ -155,6 +173,8 @@ def _of_story(story: Story) -> dict[str, Any]:
                 "queued_at": _stamp(to.queued_at),
                 "due_at": _stamp(to.due_at) if to.state == "queued" else None,
                 "finished_at": _stamp(to.finished_at),
+                "code": to.code,
+                "reply": to.reply,
                 "attempts": [
                     {
                         "number": tried.number,

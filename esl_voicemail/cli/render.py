@@ -2,18 +2,16 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
-from esl_voicemail.audio import wav
-from esl_voicemail.cli.call import SAMPLE
+from esl_voicemail.checks import sample
 from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
 from esl_voicemail.delivery import Composer
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
 from esl_voicemail.mail.message import POLICY
-from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording, Voicemail
+from esl_voicemail.model import Voicemail
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -45,16 +43,4 @@ def _kept(config: Config, name: str) -> Voicemail:
 def _sample(config: Config, mailbox: str) -> Voicemail:
     if mailbox not in config.mailboxes:
         raise VoicemailError(f"no mailbox {mailbox!r}; there are {', '.join(config.mailboxes)}")
-    now = datetime.now(UTC)
-    call = Call(
-        call_id="00000000-0000-4000-8000-000000000000",
-        mailbox=mailbox,
-        reason=Reason.NO_ANSWER,
-        caller=Caller("+48601234567", "Jan Kowalski", withheld=False),
-        dialled=next(iter(config.mailboxes[mailbox].numbers), ""),
-        arrived_at=now,
-        language=config.mailboxes[mailbox].language,
-    )
-    sound = wav.inspect(SAMPLE)
-    recording = Recording(SAMPLE, sound.duration_ms, SAMPLE.stat().st_size, "")
-    return Voicemail("00000000000000000000000000", call, recording, EndedBy.KEY, now)
+    return sample(config, mailbox)

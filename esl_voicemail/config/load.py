@@ -1,16 +1,15 @@
-"""From files to a `Config`: finds them, joins them, and words every error for the person who wrote them."""
+"""From files to a `Config`: finds them, joins them, and refuses what contradicts itself."""
 
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from esl_voicemail.config.mailbox import Mailbox
 from esl_voicemail.config.sections import (
@@ -26,10 +25,10 @@ from esl_voicemail.config.sections import (
     SwitchSection,
 )
 from esl_voicemail.config.source import Source, Trail, parse, read, show
-from esl_voicemail.config.values import Address, NotTextError, mailbox_name
+from esl_voicemail.config.values import Address, mailbox_name
+from esl_voicemail.config.wording import kind, word
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.hours import parse_week
-from esl_voicemail.model import one_line
 
 PLACES = (Path("voicemail.yaml"), Path("/etc/esl-voicemail/voicemail.yaml"))
 VARIABLE = "ESL_VOICEMAIL_CONFIG"
@@ -84,14 +83,14 @@ def load(path: Path | None) -> Config:
     try:
         if not isinstance(source.values, dict):
             raise ConfigError(
-                [f"{source.at(())}: must hold sections (key: value), not {_kind(source.values)}"]
+                [f"{source.at(())}: must hold sections (key: value), not {kind(source.values)}"]
             )
         values = dict(source.values)
         if path and values.get("mailboxes") is None and not values.get("mailboxes_dir"):
             values["mailboxes"] = parse(EMBEDDED, "embedded defaults", Path.cwd()).values["mailboxes"]
         config = ConfigSection.model_validate(values)
     except ValidationError as error:
-        raise ConfigError([_word(problem, source, ()) for problem in error.errors()]) from error
+        raise ConfigError([word(problem, source, ()) for problem in error.errors()]) from error
     sections = dict(config.mailboxes or {})
     origins: dict[str, tuple[Source, Trail]] = {key: (source, ("mailboxes", key)) for key in sections}
     if config.mailboxes_dir is not None:
@@ -125,7 +124,7 @@ def _add_folder(
         except ConfigError as error:
             problems.extend(error.problems)
         except ValidationError as error:
-            problems.extend(_word(problem, one, ("mailboxes", key)) for problem in error.errors())
+            problems.extend(word(problem, one, ("mailboxes", key)) for problem in error.errors())
         except ValueError as error:
             problems.append(f"{path}:1: {show(('mailboxes', key))}: {error}")
     if problems:
@@ -164,7 +163,11 @@ def _resolve(
         ),
         mailbox_sources=MappingProxyType(origins),
     )
-    problems = _contradictions(resolved)
+    problems = [
+        *_contradictions(resolved),
+        *_limits(resolved, config.defaults, sections),
+        *_recordings_shared(resolved, config),
+    ]
     if problems:
         raise ConfigError(problems)
     return resolved
@@ -218,7 +221,14 @@ def _contradictions(config: Config) -> list[str]:
     problems: list[str] = []
     if not config.mailboxes:
         problems.append(f"{config.at('mailboxes')}: there is no mailbox; add one with its recipients")
-    owner: dict[str, str] = {}
+    smtp = config.mail.smtp
+    if smtp and smtp.security == "none" and smtp.username is not None and not _is_loopback(smtp.host):
+        where = config.at("mail", "smtp", "security")
+        problems.append(f"{where}: the password would go to {smtp.host} in the clear; use starttls or tls")
+    if _collide(config.listen, config.http.listen):
+        where = config.at("http", "listen")
+        problems.append(f"{where}: {config.http.listen} is where `listen` listens too; name another port")
+    owner: dict[str, tuple[str, str]] = {}
     for key, mailbox in config.mailboxes.items():
         addresses = [recipient.address.lower() for recipient in mailbox.recipients]
         for n, address in enumerate(addresses):
@@ -226,80 +236,63 @@ def _contradictions(config: Config) -> list[str]:
                 where = config.at("mailboxes", key, "recipients", n)
                 problems.append(f"{where}: {address} stands twice; keep one")
         for n, number in enumerate(mailbox.numbers):
-            if owner.setdefault(number, key) != key:
+            # Switches write the same number with and without the plus.
+            first, other = owner.setdefault(number.removeprefix("+"), (key, number))
+            if first != key:
                 where = config.at("mailboxes", key, "numbers", n)
-                problems.append(f"{where}: {number} already means the mailbox {owner[number]}; keep one")
+                written = "" if other == number else f" as {other}"
+                problems.append(f"{where}: {number} already means the mailbox {first}{written}; keep one")
     return problems
 
 
-def _word(problem: ErrorDetails, source: Source, prefix: Trail) -> str:
-    trail = tuple(step for step in problem["loc"] if step != "[key]")
-    shown = show((*prefix, *trail))
-    sentence = one_line(_sentence(problem, source.written.get(trail)), 400)
-    return f"{source.at(trail)}: {shown + ': ' if shown else ''}{sentence}"
+def _limits(config: Config, defaults: DefaultsSection, sections: Mapping[str, MailboxSection]) -> list[str]:
+    """Messages that would be too short at their longest; a fault of `defaults` is told once."""
+    problems: dict[str, None] = {}
+    for key, mailbox in config.mailboxes.items():
+        if mailbox.min_seconds < mailbox.max_seconds:
+            continue
+        names = ("min_seconds", "max_seconds")
+        own = [name for name in names if getattr(sections[key], name) is not None]
+        written = [name for name in names if name in defaults.model_fields_set]
+        where = config.at("mailboxes", key, own[0]) if own else config.at("defaults", *written[:1])
+        problems[
+            f"{where}: min_seconds {mailbox.min_seconds} is not below max_seconds {mailbox.max_seconds}: "
+            "no message would be long enough"
+        ] = None
+    return list(problems)
 
 
-def _sentence(problem: ErrorDetails, written: str | None) -> str:
-    kind, limits = problem["type"], problem.get("ctx", {})
-    given = _given(problem["input"], written)
-    match kind:
-        case "extra_forbidden":
-            return "unknown key" + _hint(str(problem["loc"][-1]))
-        case "missing":
-            return "is missing" + (
-                "; give at least one mail address" if problem["loc"][-1] == "recipients" else ""
-            )
-        case "string_type":
-            return _not_text(given, written)
-        case "int_type" | "int_parsing" | "int_from_float":
-            return f"must be a whole number, not {given}"
-        case "bool_type":
-            return f"must be true or false, not {given}"
-        case "greater_than_equal":
-            return f"must be at least {limits['ge']}, not {given}"
-        case "less_than_equal":
-            return f"must be at most {limits['le']}, not {given}"
-        case "literal_error":
-            return f"must be one of {limits['expected']}, not {given}"
-        case "tuple_type" | "list_type":
-            return f"must be a list, as in [one, two], not {given}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"must be a section (key: value), not {given}"
-        case "value_error" if isinstance(limits.get("error"), NotTextError):
-            return _not_text(given, written)
-        case "value_error":
-            return str(limits.get("error", problem["msg"]))
-        case _:
-            return problem["msg"]
+def _recordings_shared(config: Config, section: ConfigSection) -> list[str]:
+    """Folders of other things that the recordings would take for theirs: what is foreign there is moved."""
+    folder = config.source.folder
+    others = {
+        "storage.directory": config.directory,
+        "mail.maildir": config.maildir,
+        "mailboxes_dir": folder / section.mailboxes_dir if section.mailboxes_dir else None,
+        "greetings_dir": folder / (section.greetings_dir or "greetings"),
+        "the configuration": folder,
+    }
+    real = Path(os.path.realpath(config.recordings))
+    held = [
+        name for name, other in others.items() if other and Path(os.path.realpath(other)).is_relative_to(real)
+    ]
+    if not held:
+        return []
+    where = config.at("storage", "recordings")
+    return [f"{where}: {config.recordings}: holds {', '.join(held)} too; recordings need their own folder"]
 
 
-def _hint(key: str) -> str:
-    sections = (
-        ConfigSection,
-        SwitchSection,
-        StorageSection,
-        SmtpSection,
-        MailSection,
-        MailboxSection,
-        LogSection,
-    )
-    known = {info.alias or name for section in sections for name, info in section.model_fields.items()}
-    close = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.7)
-    return (
-        f"; did you mean {close[0]!r}?" if close else "; see voicemail.yaml in the documentation for the keys"
-    )
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
-def _not_text(given: str, written: str | None) -> str:
-    if not written or given == "nothing":
-        return f"must be text, not {given}"
-    return f'must be text; write it in quotes, as in "{written}"'
-
-
-def _given(value: Any, written: str | None) -> str:
-    """Name what stands there: text in quotes, anything else as the file has it (`yes`, 010, 1:20)."""
-    return written if written and not isinstance(value, str | None) else _kind(value)
-
-
-def _kind(value: Any) -> str:
-    return {dict: "a section", list: "a list", type(None): "nothing"}.get(type(value), repr(value)[:60])
+def _collide(one: Address, other: Address) -> bool:
+    """Whether two listeners would be in each other's way: 0.0.0.0 takes every IPv4 address, :: takes all."""
+    hosts = {"127.0.0.1" if host.lower() == "localhost" else host.lower() for host in (one.host, other.host)}
+    if one.port != other.port or not one.port:
+        return False
+    everywhere = "0.0.0.0" in hosts and not any(":" in host for host in hosts)  # noqa: S104 - told, not bound
+    return len(hosts) == 1 or everywhere or "::" in hosts

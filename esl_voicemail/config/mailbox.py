@@ -10,6 +10,9 @@ from esl_voicemail.config.values import MailAddress
 from esl_voicemail.hours import Week, is_open
 from esl_voicemail.model import Reason
 
+# Calls for a mailbox that is not configured come to the one of this name, if there is one.
+DEFAULT = "default"
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
@@ -37,6 +40,11 @@ class Mailbox:
         """Return the greeting for a reason, or the default one."""
         return self.greetings.get(reason.value, self.greetings["default"])
 
+    def in_language(self, sound: Path, language: str) -> Path:
+        """Return a shipped sound as the call's language has it; a sound of the mailbox's own stays."""
+        shipped = self.thanks.parent.parent
+        return shipped / language / sound.name if sound.parent.parent == shipped else sound
+
     def reason_by_clock(self, now: datetime) -> Reason:
         """Return `after-hours` outside the business hours, else `direct`."""
         if self.week is None or is_open(self.week, self.holidays, now.astimezone(self.timezone)):
@@ -45,10 +53,11 @@ class Mailbox:
 
 
 def mailbox_of(mailboxes: Mapping[str, Mailbox], key: str) -> Mailbox:
-    """Return the mailbox of a kept message; where it is no longer configured, another's settings.
+    """Return the mailbox of a kept message; where it is no longer configured, one like the default.
 
-    A message outlives its mailbox's place in the configuration, and must still reach somebody.
+    A message outlives its mailbox's place in the configuration, and must still be composed.
     """
     if key in mailboxes:
         return mailboxes[key]
-    return replace(next(iter(mailboxes.values())), key=key, name=key, reply_to=None)
+    other = mailboxes.get(DEFAULT) or next(iter(mailboxes.values()))
+    return replace(other, key=key, name=key, reply_to=None)

@@ -51,11 +51,14 @@ def read(path: Path) -> Source:
             content = file.read(_LARGEST_BYTES + 1)
         if len(content) > _LARGEST_BYTES:
             raise ConfigError([f"{name}: larger than 1 MiB; this is no configuration file"])
-        text = content.decode("utf-8")
     except OSError as error:
         raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from error
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{name}: is not UTF-8 (byte {error.start}); save it as UTF-8"]) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"{name}:{line}: is not UTF-8 (byte {error.start}); save it as UTF-8"
+        raise ConfigError([problem]) from error
     return parse(text, name, path.resolve().parent)
 
 

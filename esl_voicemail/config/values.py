@@ -55,6 +55,10 @@ class NotTextError(ValueError):
     """A value that must be text is something else to YAML; `load` words it as it was written."""
 
 
+class NotAddressError(NotTextError):
+    """The same, where host:port must stand."""
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
@@ -62,7 +66,9 @@ def _text(value: Any) -> str:
 
 
 def _address(value: Any) -> Address:
-    text = _text(value)
+    if not isinstance(value, str):
+        raise NotAddressError("must be text")
+    text = value
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

@@ -4,6 +4,7 @@ Everything here came over the network, much of it from the caller's telephone; i
 line or as a member of a fixed list.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -12,6 +13,9 @@ from esl_voicemail.esl.frames import Headers
 from esl_voicemail.model import CALL_ID, Call, Caller, Reason, one_line
 
 _WITHHELD = {"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "0000000000"}
+
+# What a number is written with; a name of nothing else is the number again.
+_NO_NAME = re.compile(r"[\d\s+*#().;=@:/-]+")
 
 # Causes that the switch leaves in `originate_disposition` or `DIALSTATUS` after a failed bridge.
 _CAUSES = {
@@ -85,19 +89,21 @@ def read_call(headers: Headers, mailbox: Mailbox, now: datetime) -> Call:
 def _caller(headers: Headers) -> Caller:
     number = one_line(headers.get("Caller-Caller-ID-Number"), 40)
     name = one_line(headers.get("Caller-Caller-ID-Name"), 80)
-    # With `Privacy: id` the number header holds the real number all the same: the flag decides.
-    hidden = headers.get("Caller-Privacy-Hide-Number") == "true"
-    withheld = hidden or number.lower() in _WITHHELD
-    if withheld:
-        number = ""
-    if headers.get("Caller-Privacy-Hide-Name") == "true" or name.lower() in _WITHHELD or name == number:
+    # With `Privacy: id` the number header holds the real number all the same: the flag decides. Without a
+    # display name the switch puts the number in the name's place.
+    withheld = headers.get("Caller-Privacy-Hide-Number") == "true" or number.lower() in _WITHHELD
+    nameless = name.lower() in _WITHHELD or not _NO_NAME.sub("", name)
+    if nameless or headers.get("Caller-Privacy-Hide-Name") == "true":
         name = ""
-    return Caller(number=number, name=name, withheld=withheld)
+    return Caller(number="" if withheld else number, name=name, withheld=withheld)
 
 
 def _dialled(headers: Headers) -> list[str]:
-    """The dialled number, most original first: a transfer changes the destination, not the request URI."""
-    names = ("variable_sip_req_user", "variable_sip_to_user", "Caller-RDNIS", "Caller-Destination-Number")
+    """The dialled number, most original first: a transfer changes the destination, not the request URI.
+
+    The caller's telephone writes the To header, so that comes last.
+    """
+    names = ("variable_sip_req_user", "Caller-RDNIS", "Caller-Destination-Number", "variable_sip_to_user")
     numbers = [_bare(one_line(headers.get(name), 40)) for name in names]
     return [number for number in dict.fromkeys(numbers) if number]
 

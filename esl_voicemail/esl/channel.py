@@ -14,19 +14,22 @@ import time
 from collections import deque
 from typing import Any
 
+import gevent
 from gevent import socket
 from greenswitch.esl import OutboundSession
 
 from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input, Record
 from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
-from esl_voicemail.esl.commands import SwitchCommand, execute, set_variable, subscribe, text_of
+from esl_voicemail.esl.commands import SwitchCommand, execute, leave_word, subscribe, text_of
 from esl_voicemail.esl.frames import Frame, FrameReader, Headers
-from esl_voicemail.model import EndedBy
+from esl_voicemail.model import EndedBy, one_line
 
 CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 30
 _SEND_SECONDS = 10.0
 _READ_BYTES = 65536
+# Between two things that matter a switch sends a few replies and events we did not mean.
+_UNREAD_FRAMES_AT_MOST = 2000
 
 
 class Channel(OutboundSession):  # type: ignore[misc]
@@ -46,6 +49,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._limit_ms = 0
         self._limit_at = math.inf
         self._broken = ""
+        self._unread = 0
 
     def start_event_handlers(self) -> None:
         """Start nothing: greenswitch's constructor would spawn its two greenlets here."""
@@ -70,10 +74,10 @@ class Channel(OutboundSession):  # type: ignore[misc]
             if frame.kind == "command/reply" and frame.headers.raw("Event-Name") is not None:
                 self._sent.popleft()
                 self.session_data = frame.headers
-                self.call_id = frame.headers.get("Unique-ID")
+                self.call_id = one_line(frame.headers.get("Unique-ID"), 80)
                 return frame.headers
             if frame.kind == "text/disconnect-notice":
-                self.call_id = frame.headers.get("Controlled-Session-UUID")
+                self.call_id = one_line(frame.headers.get("Controlled-Session-UUID"), 80)
                 raise CallerGoneError("the caller hung up before the service had the call")
 
     def subscribe(self) -> None:
@@ -96,6 +100,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
                     return DeadlineExpired()
                 happened = self._understand(frame)
                 if happened is not None:
+                    self._unread = 0
                     return happened
         except ControlLostError:
             return ControlLost()
@@ -103,8 +108,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def hand_back(self, result: str, application_id: str, seconds: float = 2.0) -> None:
         """Tell the dialplan how it went, and leave the call to its next action."""
         try:
-            self.send(set_variable(application_id, "voicemail_result", result))
-            # `set` runs in the call's own thread: an `exit` sent on its heels would overtake it.
+            self.send(leave_word(application_id, result))
+            # It runs in the call's own thread: an `exit` sent on its heels would overtake it.
             until = time.monotonic() + seconds
             while True:
                 match self.receive(until):
@@ -161,17 +166,22 @@ class Channel(OutboundSession):  # type: ignore[misc]
             if self._broken:
                 self.connected = False
                 raise ControlLostError(self._broken)
-            left = until - time.monotonic()
-            if left <= 0:
-                return None
-            self.sock.settimeout(left)
+            # What has arrived is read even when the time is over: it may be this process that was held up.
+            self.sock.settimeout(max(0.0, until - time.monotonic()))
             try:
                 received = self.sock.recv(_READ_BYTES)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 return None
             except OSError as error:
                 received, self._broken = b"", str(error)
             self._take(received)
+            # A peer that never pauses must not keep the other calls from running.
+            gevent.sleep(0)
+        self._unread += 1
+        if self._unread > _UNREAD_FRAMES_AT_MOST:
+            self._broken = f"the peer sent {self._unread} frames that say nothing"
+            self._frames.clear()
+            raise ControlLostError(self._broken)
         return self._frames.popleft()
 
     def _take(self, received: bytes) -> None:
@@ -190,7 +200,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
             case "text/event-plain":
                 return self._understand_event(frame.event())
             case "command/reply" | "api/response":
-                self._match_reply(frame)
+                return self._match_reply(frame)
             case "text/disconnect-notice":
                 if frame.headers.get("Content-Disposition") != "linger":
                     self.connected = False
@@ -238,12 +248,15 @@ class Channel(OutboundSession):  # type: ignore[misc]
             return EndedBy.HANG_UP
         return EndedBy.CUT
 
-    def _match_reply(self, frame: Frame) -> None:
+    def _match_reply(self, frame: Frame) -> Input | None:
+        """Match a reply to its command; an application refused will never be done: its time is over now."""
         if not self._sent:
             self._reader.refused += 1
-            return
+            return None
         command = self._sent.popleft()
         reply = frame.headers.get("Reply-Text") or frame.body.decode("utf-8", "replace")
         # "No such channel" to a hang-up says that the caller was quicker.
         if reply.startswith("-ERR") and not command.startswith("api uuid_kill"):
             self.commands_refused.append(f"{command}: {reply.strip()[:100]}")
+            return DeadlineExpired() if command == "sendmsg" else None
+        return None

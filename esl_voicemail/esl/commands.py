@@ -12,7 +12,9 @@ from esl_voicemail.model import CALL_ID
 
 # Mean amplitude below which a frame counts as silence, mod_voicemail's own default.
 SILENCE_THRESHOLD = 200
-BEEP = "tone_stream://%(500,0,1000)"
+# Keys pressed in the greeting and not yet read are swallowed by the beep, which no key ends: a caller who
+# presses # twice must not end his message before it begins. `%[...]` sets a variable for this one execution.
+BEEP = "%[playback_terminators=none]tone_stream://%(500,0,1000)"
 
 # What `myevents` would send and nobody here reads: each costs 2 to 10 KB a call.
 UNREAD_EVENTS = (
@@ -63,9 +65,12 @@ def text_of(command: SwitchCommand, call_id: str) -> str:
             return f"api uuid_kill {call_id} NORMAL_CLEARING"
 
 
-def set_variable(application_id: str, name: str, value: str) -> str:
-    """Return the command that sets one channel variable for the dialplan to read."""
-    return execute(application_id, "set", f"{name}={value}")
+def leave_word(application_id: str, result: str) -> str:
+    """Return the command that tells the dialplan how it went, before the call is handed back.
+
+    It unsets `socket_resume` too: with it, a call that came without `async` would be stranded for ever.
+    """
+    return execute(application_id, "multiset", f"^^;socket_resume=;voicemail_result={result}")
 
 
 def execute(application_id: str, application: str, argument: str = "") -> str:

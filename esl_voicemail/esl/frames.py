@@ -11,8 +11,9 @@ from urllib.parse import unquote_to_bytes
 
 from esl_voicemail.errors import FrameError
 
-LARGEST_HEAD = 256 * 1024
-LARGEST_BODY = 1024 * 1024
+# A caller's name of 10,000 letters stands in a dozen headers, each letter up to 12 bytes once encoded.
+LARGEST_HEAD = 2 * 1024 * 1024
+LARGEST_BODY = 4 * 1024 * 1024
 
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 

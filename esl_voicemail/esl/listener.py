@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+import gevent
 from gevent import socket
 from gevent.event import Event
 from gevent.server import StreamServer
+from greenlet import greenlet
 
 from esl_voicemail.binding import bind, bound
 from esl_voicemail.config.values import Address, Network
@@ -21,6 +23,8 @@ from esl_voicemail.telemetry import Telemetry
 
 # Calls that may be on their way back to the dialplan at once; more are simply closed.
 _REFUSALS_AT_MOST = 200
+# How long calls that outlive the drain have to say their line.
+_LAST_WORDS_SECONDS = 5.0
 
 
 class Listener:
@@ -38,7 +42,7 @@ class Listener:
         self._max_calls = max_calls
         self._desk = desk
         self._telemetry = telemetry
-        self._calls = 0
+        self._sessions: set[greenlet] = set()
         self._refusals = 0
         self._idle = Event()
         self._idle.set()
@@ -52,28 +56,25 @@ class Listener:
     @property
     def calls(self) -> int:
         """How many calls are in progress."""
-        return self._calls
+        return len(self._sessions)
 
-    @property
-    def listening(self) -> bool:
-        """Whether connections are taken."""
-        return bool(self._server.started)
-
-    def start(self) -> None:
-        """Begin to accept."""
-        self._server.start()
+    def serve(self) -> None:
+        """Accept until `stop`; returning any earlier means that the socket is gone."""
+        self._server.serve_forever()
 
     def stop(self, seconds: float) -> int:
         """Refuse new connections, let current calls finish within a limit; return how many did not."""
         self._server.close()
         self._idle.wait(seconds)
-        return self._calls
+        left = len(self._sessions)
+        gevent.killall(list(self._sessions), timeout=_LAST_WORDS_SECONDS)
+        return left
 
     def _accepted(self, sock: socket.socket, peer: Any) -> None:
         try:
             if not self._may(peer[0]):
                 self._telemetry.peer_refused("not_allowed", str(peer[0]))
-            elif self._calls < self._max_calls:
+            elif self.calls < self._max_calls:
                 self._counted(Session(self._desk, Channel(peer, sock)).run)
             elif self._refusals < _REFUSALS_AT_MOST:
                 self._telemetry.peer_refused("at_capacity", str(peer[0]))
@@ -87,19 +88,20 @@ class Listener:
             sock.close()
 
     def _counted(self, run: Callable[[], None]) -> None:
-        self._calls += 1
+        session = gevent.getcurrent()
+        self._sessions.add(session)
         self._idle.clear()
         try:
             run()
         finally:
-            self._calls -= 1
-            if not self._calls:
+            self._sessions.discard(session)
+            if not self._sessions:
                 self._idle.set()
 
     def _refuse(self, session: Session) -> None:
         self._refusals += 1
         try:
-            session.refuse(f"{self._calls} calls are in progress, as many as switch.max_calls allows")
+            session.refuse(f"{self.calls} calls are in progress, as many as switch.max_calls allows")
         finally:
             self._refusals -= 1
 

@@ -1,43 +1,97 @@
-"""/metrics, /healthz and /readyz over HTTP; loopback by default. Knows nothing of calls."""
+"""/metrics, /healthz and /readyz over HTTP; loopback by default. Knows nothing of calls.
 
+What a client does wrong is answered, if at all, and said nowhere. An answer that fails in here is 500, and
+the error goes where those of greenlets go: to the hub's `print_exception`, which in the service is the log.
+"""
+
+import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
+import gevent
+from gevent import socket
 from gevent.pool import Pool
-from gevent.pywsgi import WSGIServer
+from gevent.pywsgi import WSGIHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import make_wsgi_app
 
 from esl_voicemail.binding import bind, bound
 from esl_voicemail.config.values import Address
 
-# Scrapers and probes are few; a client that reads slowly holds one of these and nothing else.
-_CLIENTS_AT_MOST = 32
-_SILENCE_SECONDS = 10
+# Scrapers and probes are few; a client that dawdles holds one of these and nothing else.
+_CLIENTS_AT_MOST = 128
+# For a request with its answer and the silence before it, however lively the client is meanwhile.
+REQUEST_SECONDS = 10.0
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
+class _Exchange(WSGIHandler):
+    """gevent's side of a connection, with an end to every request and nothing printed."""
+
+    server: "_Server"
+
+    def handle_one_request(self) -> Any:
+        """Take a request and answer it; the connection is hung up when that takes too long."""
+        # Not by an exception: gevent takes every one for the application's, and would then go on reading.
+        deadline = gevent.spawn_later(self.server.request_seconds, _hang_up, self.socket)
+        try:
+            return super().handle_one_request()
+        finally:
+            deadline.kill(block=False)
+
+    def read_request(self, raw_requestline: str) -> Any:
+        """Read the headers; gevent prints what it did not foresee there, were it only a lost connection."""
+        try:
+            return super().read_request(raw_requestline)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(str(error)) from error
+
+    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
+        """Say nothing of a client that does not take its answer; what fails in here, `_answer` catches."""
+        if isinstance(v, OSError):
+            self.close_connection = True
+        else:
+            super().handle_error(t, v, tb)
+
+
 class _Server(WSGIServer):
-    """gevent's server, with a limit on how long a client may keep silent."""
+    """gevent's server, with a limit on how long a client may take."""
+
+    handler_class = _Exchange
+    request_seconds = REQUEST_SECONDS
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve one connection."""
-        sock.settimeout(_SILENCE_SECONDS)
-        super().handle(sock, address)
+        sock.settimeout(self.request_seconds)
+        with suppress(OSError):
+            super().handle(sock, address)
+
+
+def _hang_up(sock: Any) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 class HttpServer:
     """Serves what others ask about the service."""
 
     def __init__(
-        self, address: Address, registry: CollectorRegistry, troubles: Callable[[], list[str]]
+        self,
+        address: Address,
+        registry: CollectorRegistry,
+        troubles: Callable[[], list[str]],
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self._metrics = make_wsgi_app(registry)
         self._troubles = troubles
         self._server = _Server(
             bind(address), self._answer, log=None, error_log=None, spawn=Pool(_CLIENTS_AT_MOST)
         )
+        self._server.request_seconds = request_seconds
 
     @property
     def address(self) -> Address:
@@ -53,6 +107,13 @@ class HttpServer:
         self._server.stop(timeout=0.5)
 
     def _answer(self, request: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        try:
+            return self._find(request, start)
+        except Exception:  # noqa: BLE001 - whoever asks is told, and so is the log
+            gevent.get_hub().handle_error(request.get("PATH_INFO", ""), *sys.exc_info())
+            return _say(start, "500 Internal Server Error", "this failed; see the log")
+
+    def _find(self, request: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         path = request.get("PATH_INFO", "")
         if path == "/metrics":
             answer: Iterable[bytes] = self._metrics(request, start)

@@ -1,12 +1,16 @@
 """Opening the journal's database: its address, its durability, its migrations."""
 
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -15,23 +19,32 @@ from esl_voicemail.errors import JournalError
 FILE = "journal.sqlite"
 
 
+_WRITING = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+_READING = ("query_only=ON", "busy_timeout=5000")
+
+
 def url_of(directory: Path) -> str:
-    """Return the journal's address within a storage directory."""
-    return f"sqlite:///{directory.absolute() / FILE}"
+    """Return the journal's address within a storage directory; what is special in an address is escaped."""
+    return f"sqlite:///{quote(os.fsencode(directory.absolute() / FILE))}"
 
 
 def open_engine(url: str, *, writing: bool) -> Engine:
     """Open the database; on SQLite with WAL and full synchronous, so that a commit survives a power cut."""
     if not url.startswith("sqlite"):
         return create_engine(url)
-    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": 5})
+    path = os.fsdecode(unquote_to_bytes(url.removeprefix("sqlite:///")))
+    engine = create_engine(
+        URL.create("sqlite", database=path),
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 5},
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         # The driver's own BEGIN comes late and breaks savepoints; ours is below.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in _WRITING if writing else _READING:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -44,15 +57,44 @@ def open_engine(url: str, *, writing: bool) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema to this version's; JournalError when a newer one wrote it, or none of ours."""
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config = _migrations()
     try:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        raise JournalError(f"the journal was written by a newer version: {error}") from error
+        raise _newer(engine, error) from error
     except SQLAlchemyError as error:
-        raise JournalError(
-            f"the journal cannot be opened: {getattr(error, 'orig', None) or error}"
-        ) from error
+        raise refused(engine, "cannot be opened", error) from error
+
+
+def examine(directory: Path) -> None:
+    """Read the journal of a storage directory; JournalError when this version could not work with it."""
+    engine = open_engine(url_of(directory), writing=False)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT count(*) FROM sqlite_master"))
+            script = ScriptDirectory.from_config(_migrations())
+            for revision in MigrationContext.configure(connection).get_current_heads():
+                script.get_revision(revision)
+    except CommandError as error:
+        raise _newer(engine, error) from error
+    except SQLAlchemyError as error:
+        raise refused(engine, "cannot be read", error) from error
+    finally:
+        engine.dispose()
+
+
+def refused(engine: Engine, how: str, error: SQLAlchemyError) -> JournalError:
+    """Return what the database said, with its file."""
+    return JournalError(f"{engine.url.database}: the journal {how}: {getattr(error, 'orig', None) or error}")
+
+
+def _newer(engine: Engine, error: CommandError) -> JournalError:
+    return JournalError(f"{engine.url.database}: the journal was written by a newer version: {error}")
+
+
+def _migrations() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    return config

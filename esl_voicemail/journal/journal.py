@@ -3,6 +3,7 @@
 A state that is final stays final: every update names the state it starts from.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,6 +49,7 @@ class OpenCall:
 
     message_id: str
     call: Call
+    recipients: tuple[str, ...]
     recording_file: str
 
 
@@ -64,9 +66,21 @@ class Journal:
         """Finish what is under way and close the database."""
         self._writer.close()
 
-    def begin(self, message_id: str, call: Call, recording_file: str, timeout_seconds: float) -> None:
-        """Write a call's row, open."""
-        row = {"message_id": message_id, "state": VoicemailState.OPEN.value, "recording_file": recording_file}
+    def begin(
+        self,
+        message_id: str,
+        call: Call,
+        recording_file: str,
+        timeout_seconds: float,
+        recipients: Sequence[str] = (),
+    ) -> None:
+        """Write a call's row, open, with whom its message will be for, should we not live to see it."""
+        row = {
+            "message_id": message_id,
+            "state": VoicemailState.OPEN.value,
+            "recipients": json.dumps(list(recipients)),
+            "recording_file": recording_file,
+        }
         statement = insert(voicemails).values(**row, **row_of_call(call))
         self._writer.write(lambda db: (db.execute(statement), None)[1], timeout_seconds)
 
@@ -126,7 +140,10 @@ class Journal:
         statement = select(voicemails).where(voicemails.c.state == VoicemailState.OPEN.value)
         statement = statement.order_by(voicemails.c.arrived_at)
         rows = self._writer.write(lambda db: db.execute(statement).all())
-        return [OpenCall(row.message_id, call_of_row(row), row.recording_file) for row in rows]
+        return [
+            OpenCall(row.message_id, call_of_row(row), tuple(json.loads(row.recipients)), row.recording_file)
+            for row in rows
+        ]
 
     def known(self, message_ids: Sequence[str]) -> set[str]:
         """Return which of these messages have a row; ask for a few hundred at a time."""

@@ -1,6 +1,6 @@
 """The journal read by the command line, beside a running service or without one; it writes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, case, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
-from esl_voicemail.journal.engine import FILE, open_engine, url_of
+from esl_voicemail.journal.engine import FILE, open_engine, refused, url_of
 from esl_voicemail.journal.rows import call_of_row, voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
 from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
@@ -19,15 +19,24 @@ from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One line of `messages list`."""
+    """One line of `messages list`; `deliveries` counts the recipients by the state of their mail."""
 
     message_id: str
     call: Call
     state: str
     result: str | None
     duration_ms: int | None
-    recipients: int
-    delivered: int
+    deliveries: Mapping[str, int]
+
+    @property
+    def recipients(self) -> int:
+        """How many the message is for."""
+        return sum(self.deliveries.values())
+
+    @property
+    def delivered(self) -> int:
+        """How many have it."""
+        return self.deliveries.get(DeliveryState.DELIVERED.value, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +53,15 @@ class TriedOnce:
 
 @dataclass(frozen=True, slots=True)
 class ToRecipient:
-    """Where the mail to one recipient stands, and how it came there."""
+    """Where the mail to one recipient stands, why, and how it came there."""
 
     recipient: str
     state: str
     queued_at: datetime
     due_at: datetime
     finished_at: datetime | None
+    code: int | None
+    reply: str | None
     attempts: tuple[TriedOnce, ...]
 
 
@@ -86,8 +97,11 @@ class JournalReader:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise JournalError(f"the journal cannot be read: {cause}") from error
+            raise refused(self._engine, "cannot be read", error) from error
+
+    def close(self) -> None:
+        """Let the database go."""
+        self._engine.dispose()
 
     def list(self, most: int = 50) -> list[Summary]:
         """Return the newest calls, newest first."""
@@ -148,6 +162,8 @@ class JournalReader:
                     from_ms(one.queued_at),
                     from_ms(one.due_at),
                     _moment(one.finished_at),
+                    one.code,
+                    one.reply,
                     tuple(tried[one.delivery_id]),
                 )
                 for one in to
@@ -157,15 +173,19 @@ class JournalReader:
 
 def _summaries() -> Any:
     to = deliveries.alias()
-    delivered = func.sum(case((to.c.state == DeliveryState.DELIVERED.value, 1), else_=0))
     counts = (
-        select(to.c.message_id, func.count().label("recipients"), delivered.label("delivered"))
+        select(
+            to.c.message_id,
+            *(
+                func.sum(case((to.c.state == state.value, 1), else_=0)).label(f"to_{state}")
+                for state in DeliveryState
+            ),
+        )
         .group_by(to.c.message_id)
         .subquery()
     )
-    return select(voicemails, counts.c.recipients, counts.c.delivered).outerjoin(
-        counts, counts.c.message_id == voicemails.c.message_id
-    )
+    columns = (counts.c[f"to_{state}"] for state in DeliveryState)
+    return select(voicemails, *columns).outerjoin(counts, counts.c.message_id == voicemails.c.message_id)
 
 
 def _summary(row: Row[Any]) -> Summary:
@@ -175,8 +195,7 @@ def _summary(row: Row[Any]) -> Summary:
         state=row.state,
         result=row.result,
         duration_ms=row.duration_ms,
-        recipients=row.recipients or 0,
-        delivered=row.delivered or 0,
+        deliveries={state.value: count for state in DeliveryState if (count := getattr(row, f"to_{state}"))},
     )
 
 

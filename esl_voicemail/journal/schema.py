@@ -35,6 +35,7 @@ voicemails = Table(
     Column("queue_wait_seconds", Integer),
     Column("reference", String(60), nullable=False),
     Column("arrived_at", BigInteger, nullable=False),
+    Column("recipients", Text, nullable=False),
     Column("recording_file", String(80), nullable=False),
     Column("duration_ms", Integer),
     Column("size", Integer),

@@ -16,6 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
 
+# A disk that takes longer does not answer at all; every wait ends.
+_SLOWEST_SECONDS = 60.0
+
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
 
@@ -41,24 +44,24 @@ class Writer:
         JournalError when the database refuses it, or when it takes longer than `timeout_seconds`: then
         it may still be committed later.
         """
+        seconds = _SLOWEST_SECONDS if timeout_seconds is None else timeout_seconds
         waiting = _Waiting(work)
         self._waiting.append(waiting)
         if self._committing is None:
             self._committing = gevent.spawn(self._commit_all)
         try:
-            result: T = waiting.answer.get(timeout=timeout_seconds)  # type: ignore[assignment]
+            result: T = waiting.answer.get(timeout=seconds)  # type: ignore[assignment]
         except gevent.Timeout as expired:
-            raise JournalError(
-                f"no commit within {timeout_seconds:g} s: the disk is slow or stuck"
-            ) from expired
+            raise JournalError(f"no commit within {seconds:g} s: the disk is slow or stuck") from expired
         return result
 
     def close(self) -> None:
-        """Wait for what is under way and release the thread."""
-        while self._committing is not None:
-            self._committing.join()
-        self._thread.kill()
-        self._engine.dispose()
+        """Wait for what is under way, within a limit, and release the thread."""
+        with gevent.Timeout(_SLOWEST_SECONDS, False):  # type: ignore[arg-type]
+            while self._committing is not None:
+                self._committing.join()
+            self._thread.kill()
+            self._engine.dispose()
 
     def _commit_all(self) -> None:
         try:

@@ -29,16 +29,29 @@ class Maildir:
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def store(self, envelope: Envelope, message: EmailMessage) -> str:
-        """Store a mail durably and return its file's name; OSError when the disk refuses."""
+        """Store a mail durably and return its file's name; OSError when the disk refuses.
+
+        Folders that somebody removed meanwhile are made again.
+        """
+        content = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n".encode("ascii")
+        content += message.as_bytes(policy=_POLICY)
+        try:
+            return self._store(content)
+        except FileNotFoundError:
+            self.create()
+            sync_folder(self.folder.parent)
+            sync_folder(self.folder)
+            return self._store(content)
+
+    def _store(self, content: bytes) -> str:
         host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
         # No ULID: its generator holds a lock, which gevent's patch made one that native threads hang in.
         name = f"{seconds}.M{nanoseconds // 1000:06d}P{os.getpid()}R{os.urandom(8).hex()}.{host}"
         unfinished = self.folder / "tmp" / name
-        head = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n"
         try:
             with unfinished.open("xb") as file:
-                file.write(head.encode("ascii") + message.as_bytes(policy=_POLICY))
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.rename(self.folder / "new" / name)

@@ -1,18 +1,22 @@
 """One mail out of the house: an SMTP transaction, or a file in a Maildir; either way a verdict.
 
 The only room that knows `smtplib`. The verdict is decided before QUIT: a server that accepted the message
-has it, whatever it says or does afterwards. What is not clearly a refusal is Deferred.
+has it, whatever it says or does afterwards. What is not clearly a refusal is Deferred. What holds the event
+loop, be it disk or processor, runs on a native thread.
 """
 
-import re
+import io
 import smtplib
 import ssl
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import gevent
 
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
@@ -20,6 +24,7 @@ from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, Verdict,
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _REPLY_CHARACTERS = 400
+_REPLY_LINES = 128
 _BLOCK_BYTES = 1 << 16
 
 
@@ -34,6 +39,10 @@ class Timeouts:
     block: float = 180
     final: float = 600
     quit: float = 5
+
+
+# Somebody sits at a terminal and waits.
+PROBING = Timeouts(15, 15, 15, 15, 15, 15, 5)
 
 
 class Transport(Protocol):
@@ -62,48 +71,64 @@ class SmtpTransport:
 
     def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
         """Send by SMTP; the reply in the verdict is the server's own."""
-        server = self._open()
-        if isinstance(server, Deferred):
-            return server
+        opened = self._open(message)
+        if isinstance(opened, Deferred):
+            return opened
+        server, ready = opened
         try:
-            return self._transaction(server, envelope, message.as_bytes(policy=POLICY))
+            return self._transaction(server, envelope, ready)
         finally:
             _part(server, self.timeouts.quit)
 
-    def probe(self, sender: str, recipients: Iterable[str]) -> list[tuple[str, Verdict]]:
+    def probe(
+        self, sender: str, recipients: Iterable[str], timeouts: Timeouts = PROBING
+    ) -> list[tuple[str, Verdict]]:
         """Go as far as RCPT for each recipient and no further: nothing is sent."""
-        server = self._open()
-        recipients = list(recipients)
-        if isinstance(server, Deferred):
-            return [(recipient, server) for recipient in recipients]
+        prober, recipients = replace(self, timeouts=timeouts), list(recipients)
+        opened = prober._open(None)
+        if isinstance(opened, Deferred):
+            return [(recipient, opened) for recipient in recipients]
+        server, _ = opened
         verdicts: list[tuple[str, Verdict]] = []
         try:
             for recipient in recipients:
-                verdicts.append((recipient, self._introduce(server, Envelope(sender, recipient))))
+                verdicts.append((recipient, prober._introduce(server, Envelope(sender, recipient))))
                 server.rset()
         except (OSError, smtplib.SMTPException) as error:
             lost = Deferred(None, _line(f"connection lost: {_words(error)}"))
             verdicts.extend((recipient, lost) for recipient in recipients[len(verdicts) :])
         finally:
-            _part(server, self.timeouts.quit)
+            _part(server, timeouts.quit)
         return verdicts
 
-    def _open(self) -> "smtplib.SMTP | Deferred":
-        """Connect, greet, secure, authenticate; a refusal here is our set-up's fault, not the message's."""
-        server: smtplib.SMTP | None = None
+    def _ready(self, message: EmailMessage | None) -> "_Ready | Exception":
+        """Do what needs no server, on a thread; gevent would print the traceback of an error raised there."""
         try:
-            tls = ssl.create_default_context(cafile=self.ca_file)
+            tls = None if self.security == "none" else _trusting(self.ca_file)
             password = self.password_file.read_text().rstrip("\r\n") if self.password_file else None
+            content = message.as_bytes(policy=POLICY) if message is not None else b""
+            return _Ready(tls, password, len(content), _stuffed(content))
+        except Exception as error:  # noqa: BLE001 - the greenlet that waits raises it
+            return error
+
+    def _open(self, message: EmailMessage | None) -> "tuple[_Smtp, _Ready] | Deferred":
+        """Connect, greet, secure, authenticate; a refusal here is our set-up's fault, not the message's."""
+        server: _Smtp | None = None
+        try:
+            ready = gevent.get_hub().threadpool.apply(self._ready, (message,))
+            if isinstance(ready, Exception):
+                raise ready
             if self.security == "tls":
-                server = smtplib.SMTP_SSL(self.host, self.port, timeout=self.timeouts.greeting, context=tls)
+                server = _SmtpTls(self.host, self.port, timeout=self.timeouts.greeting, context=ready.tls)
             else:
-                server = smtplib.SMTP(self.host, self.port, timeout=self.timeouts.greeting)
+                server = _Smtp(self.host, self.port, timeout=self.timeouts.greeting)
             _greet(server)
             if self.security == "starttls":
-                server.starttls(context=tls)
+                with _within(self.timeouts.greeting):
+                    server.starttls(context=ready.tls)
                 _greet(server)
-            if self.username and password is not None:
-                _log_in(server, self.username, password)
+            if self.username and ready.password is not None:
+                _log_in(server, self.username, ready.password)
         except smtplib.SMTPResponseException as error:
             return _deferred(server, error.smtp_code, error.smtp_error, ours=error.smtp_code >= 500)
         except smtplib.SMTPServerDisconnected as error:
@@ -111,16 +136,13 @@ class SmtpTransport:
         except smtplib.SMTPException as error:
             return _deferred(server, None, str(error), ours=True)
         except (OSError, UnicodeError) as error:
-            where = f"{self.host}:{self.port}"
-            if isinstance(error, FileNotFoundError):
-                where = str(error.filename or self.ca_file)
-            elif isinstance(error, ssl.SSLError):
-                where = "TLS"
+            peer = "TLS" if isinstance(error, ssl.SSLError) else f"{self.host}:{self.port}"
+            where = getattr(error, "filename", None) or peer
             return _deferred(server, None, f"{where}: {_words(error)}", ours=not _passing(error))
-        return server
+        return server, ready
 
-    def _transaction(self, server: smtplib.SMTP, envelope: Envelope, content: bytes) -> Verdict:
-        introduced = self._introduce(server, envelope, len(content))
+    def _transaction(self, server: "_Smtp", envelope: Envelope, ready: "_Ready") -> Verdict:
+        introduced = self._introduce(server, envelope, ready.size)
         if not isinstance(introduced, Delivered):
             return introduced
         try:
@@ -129,10 +151,13 @@ class SmtpTransport:
             if code != 354:
                 return _refusal(code, reply)
             _wait(server, self.timeouts.block)
-            for block in _blocks(content):
-                server.send(block)
-            _wait(server, self.timeouts.final)
-            return _verdict(*server.getreply())
+            failure = server.transfer(ready.stuffed)
+            # A server that has enough hangs up in the middle, and may have said why.
+            _wait(server, self.timeouts.quit if failure else self.timeouts.final)
+            code, reply = server.getreply()
+            if failure is None or 400 <= code < 600:
+                return _verdict(code, reply)
+            raise failure
         except (OSError, smtplib.SMTPException) as error:
             # Whether the server has the message is unknown, so it goes again: at least once.
             return Deferred(None, _line(f"connection lost before the final reply: {_words(error)}"))
@@ -168,15 +193,83 @@ class MaildirTransport:
         return Delivered(250, f"stored as {name}")
 
 
-def _blocks(content: bytes) -> Iterator[bytes]:
-    """The message as DATA wants it: dots at line starts doubled, and the closing dot (RFC 5321 4.5.2).
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What a connection needs: read, encoded and in memory."""
 
-    In blocks, as the time limit of a write counts for each.
-    """
-    stuffed = re.sub(rb"(?m)^\.", b"..", content)
-    stuffed += b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
-    for start in range(0, len(stuffed), _BLOCK_BYTES):
-        yield stuffed[start : start + _BLOCK_BYTES]
+    tls: ssl.SSLContext | None
+    password: str | None = field(repr=False)
+    size: int
+    stuffed: bytes = field(repr=False)
+
+
+@lru_cache(maxsize=4)
+def _context(ca_file: Path | None, _changed: int | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Trust who is in a file, which is read once for as long as it does not change: it takes 20 ms."""
+    found = ca_file or ssl.get_default_verify_paths().cafile
+    return _context(ca_file, Path(found).stat().st_mtime_ns if found else None)
+
+
+def _stuffed(content: bytes) -> bytes:
+    """The message as DATA wants it: dots at line starts doubled, and the closing dot (RFC 5321 4.5.2)."""
+    # No regular expression: it would keep all other threads waiting for as long as it takes.
+    stuffed = content.replace(b"\n.", b"\n..")
+    first = b"." if stuffed.startswith(b".") else b""
+    return first + stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
+
+
+class _Smtp(smtplib.SMTP):
+    """smtplib's client, for servers that may wish us ill: no reply is endless, none holds the event loop."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> Any:
+        with _within(timeout):
+            return super()._get_socket(host, port, timeout)  # type: ignore[misc]
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read one reply, all of it within the time limit of the step."""
+        assert self.sock is not None
+        if self.file is None:
+            self.file = _Lines(self.sock.makefile("rb", buffering=0))
+        self.file.left = _REPLY_LINES
+        with _within(self.sock.gettimeout()):
+            return super().getreply()
+
+    def transfer(self, stuffed: bytes) -> OSError | None:
+        """Send in blocks, as the time limit of a write counts for each; the failure leaves it open."""
+        assert self.sock is not None
+        try:
+            for start in range(0, len(stuffed), _BLOCK_BYTES):
+                self.sock.sendall(stuffed[start : start + _BLOCK_BYTES])
+                gevent.sleep(0)
+        except OSError as error:
+            return error
+        return None
+
+
+class _SmtpTls(_Smtp, smtplib.SMTP_SSL):
+    """The same, where TLS comes before all else."""
+
+
+class _Lines(io.BufferedReader):
+    """What a server says: a line at a time, others in between, and `left` lines at most."""
+
+    left = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if self.left == 0:
+            raise OSError(f"a reply of more than {_REPLY_LINES} lines")
+        self.left -= 1
+        gevent.sleep(0)
+        return super().readline(size)
+
+
+def _within(seconds: float | None) -> gevent.Timeout:
+    """Limit all of a block's waiting together; a socket's own limit counts for each piece that comes."""
+    return gevent.Timeout(seconds, TimeoutError("timed out"))
 
 
 def _greet(server: smtplib.SMTP) -> None:
@@ -213,11 +306,14 @@ def _wait(server: smtplib.SMTP, seconds: float) -> None:
 
 
 def _part(server: smtplib.SMTP, seconds: float) -> None:
-    """Say goodbye without listening: the verdict stands."""
+    """Say goodbye, for so long at most and whatever is said to it: the verdict stands."""
     try:
-        _wait(server, seconds)
-        server.quit()
+        with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
+            _wait(server, seconds)
+            server.quit()
     except (OSError, smtplib.SMTPException):
+        pass
+    finally:
         server.close()
 
 

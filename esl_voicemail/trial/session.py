@@ -139,7 +139,7 @@ class Session:
         if name not in self._known:
             self._hang_up("DESTINATION_OUT_OF_ORDER")
             return
-        argument = wire.expand(message.argument, channel.variables)
+        scoped, argument = wire.scope(wire.expand(message.argument, channel.variables))
         channel.set("app_uuid", "")
         channel.set("current_application_response", "")
         channel.set("current_application", name)
@@ -148,7 +148,12 @@ class Session:
         self.applications.append((name, argument))
         self._listener.emit("CHANNEL_EXECUTE", [*about, ("Application-UUID", message.application_uuid)])
         channel.set("current_application", name)
+        before = {key: channel.variables.get(key, "") for key in scoped}
+        for key, value in scoped.items():
+            channel.set(key, value)
         self._known[name](argument)
+        for key, value in before.items():
+            channel.set(key, value)
         self._completed(about, message.application_uuid)
 
     def _completed(self, about: list[wire.Header], application_uuid: str) -> None:

@@ -52,6 +52,7 @@ _Q850 = {"NORMAL_CLEARING": "16", "USER_BUSY": "17", "NO_ANSWER": "19", "CALL_RE
 _UNSAFE = re.compile(rb'[\x00-\x20\x7f-\xff"#&+:;<=>?@\[\\\]^`{|}]|%(?![0-9A-F]{2})')
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _ARGUMENT = re.compile(r"'((?:[^'\\]|\\.)*)'|((?:[^\s\\]|\\.)+)")
+_SCOPE = re.compile(r"%\[([^]]*)\]")
 _VARIABLE = re.compile(r"(\\?)\$\{([^{}]*)\}")
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -158,6 +159,15 @@ def whole_number(text: str) -> int:
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """Put variables in for `${name}`, as FreeSWITCH does in every argument, unless after a backslash."""
     return _VARIABLE.sub(lambda found: found[0][1:] if found[1] else variables.get(found[2], ""), text)
+
+
+def scope(argument: str) -> tuple[dict[str, str], str]:
+    """Split off the variables that `%[name=value]` in front sets for one execution."""
+    found = _SCOPE.match(argument)
+    if not found:
+        return {}, argument
+    pairs = (pair.partition("=") for pair in found[1].split(","))
+    return {name: value for name, _, value in pairs}, argument[found.end() :]
 
 
 def tone_seconds(tones: str) -> float:

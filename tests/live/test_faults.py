@@ -62,7 +62,7 @@ def test_a_recording_survives_the_death_of_the_service_and_is_mailed_after_its_r
     call.recording()
     call.caller.start_speaking(office.sound(said))
     recordings = office.service.recordings
-    until(lambda: sum(p.stat().st_size for p in recordings.iterdir()) > 30_000, "2 s are recorded")
+    until(lambda: sum(p.stat().st_size for p in recordings.glob("*.wav")) > 30_000, "2 s are recorded")
     office.service.stop(signal.SIGKILL)
     call.caller.event("PLAYBACK_STOP", lambda event: event.get("Playback-File-Path").endswith("said.wav"))
     assert not call.channel.events("CHANNEL_HANGUP")  # the switch records on
@@ -92,10 +92,10 @@ def test_what_reached_the_disk_before_the_switch_died_is_mailed_as_cut_off(
         call.recording()
         call.caller.start_speaking(office.sound(said))
         recordings = office.service.recordings
-        until(lambda: sum(p.stat().st_size for p in recordings.iterdir()) > 80_000, "5 s on disk")
+        until(lambda: sum(p.stat().st_size for p in recordings.glob("*.wav")) > 80_000, "5 s on disk")
         doomed.kill()
         spoken = time.time() - call.channel.event("RECORD_START").at
-        wrong_header = next(recordings.iterdir()).read_bytes()[:44]
+        wrong_header = next(recordings.glob("*.wav")).read_bytes()[:44]
         line = office.told(call.channel.uuid)
         assert line["result"] == "salvaged"
         until(lambda: office.in_progress() == 0, "the service has no stuck call")

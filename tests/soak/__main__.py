@@ -92,7 +92,7 @@ class Soak:
     def settle(self) -> None:
         """Let recovery see quiet files and the queue run empty."""
         self.service.stop()
-        for path in self.service.recordings.iterdir():
+        for path in self.service.recordings.glob("*.wav"):
             os.utime(path, (time.time() - 60,) * 2)
         self.service = start(self.folder, SETTINGS)
         waiting = ('voicemail_queue_messages{state="queued"}', 'voicemail_queue_messages{state="sending"}')

@@ -36,8 +36,11 @@ class ScriptedSmtp:
 
     host = "127.0.0.1"
 
-    def __init__(self, process: "subprocess.Popen[str]", ca_file: Path | None) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[str]", ca_file: Path | None, signer_file: Path | None
+    ) -> None:
         self.ca_file = ca_file
+        self.signer_file = signer_file
         self._process = process
         self._one_at_a_time = threading.Lock()
         self._accepted: list[Accepted] = []
@@ -79,6 +82,18 @@ class ScriptedSmtp:
     def stop_reading(self, *, times: int | None = None) -> None:
         """Read nothing more after DATA was answered."""
         self._order("CONTENT", "stop_reading", times=times)
+
+    def pour(self, step: str, piece: str) -> None:
+        """Say a piece for ever instead of replying, as fast as it is taken; nothing is added to it."""
+        self._order(step, "pour", reply=piece * 100)
+
+    def dribble(self, step: str, piece: str) -> None:
+        """Say a piece for ever instead of replying, again and again after a little while."""
+        self._order(step, "dribble", reply=piece)
+
+    def refuse_content(self, reply: str) -> None:
+        """Reply so when the first of the mail has come, read no further and close the connection."""
+        self._order("CONTENT", "refuse_content", reply=reply)
 
     def change(self, **settings: Any) -> None:
         """Advertise otherwise from now on: `size`, `starttls_offered`, `mechanisms`."""
@@ -158,14 +173,17 @@ def scripted_smtp(
 ) -> Iterator[ScriptedSmtp]:
     """Run a server for a block: `security` is none, starttls or tls, as in the configuration.
 
-    Its certificate names `name`, signed by the authority in `ca_file` unless not `trusted`.
+    Its certificate names `name`, signed by the authority in `ca_file` unless not `trusted`;
+    the one that did sign it is in `signer_file`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        certificate = ca_file = None
+        certificate = ca_file = signer_file = None
         if security != "none":
             signer = _authority() if trusted else trustme.CA()
             certificate = Path(folder) / "server.pem"
             signer.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(certificate)
+            signer_file = Path(folder) / "signer.pem"
+            signer.cert_pem.write_to_path(signer_file)
             ca_file = Path(folder) / "ca.pem"
             _authority().cert_pem.write_to_path(ca_file)
         setup = {
@@ -185,7 +203,7 @@ def scripted_smtp(
             text=True,
         )
         try:
-            yield ScriptedSmtp(process, ca_file)
+            yield ScriptedSmtp(process, ca_file, signer_file)
         finally:
             process.kill()
             process.wait()

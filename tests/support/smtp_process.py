@@ -19,6 +19,7 @@ from typing import Any
 
 _BACKLOG = 128
 _BUFFER = 1 << 16
+_DRIBBLE_SECONDS = 0.02
 _ADDRESS = re.compile(rb"<([^<>]*)>")
 _SIZE = re.compile(rb"\bSIZE=(\d+)", re.IGNORECASE)
 _DEFAULTS = {
@@ -167,6 +168,14 @@ class Session:
         elif order.action == "silence":
             while True:
                 self.receive()
+        elif order.action in ("pour", "dribble"):
+            while True:
+                self.socket.sendall(order.reply)
+                if order.action == "dribble":
+                    threading.Event().wait(_DRIBBLE_SECONDS)
+        elif order.action == "refuse_content":
+            self.receive()
+            self.say(order.reply)
         elif order.action == "stop_reading":
             threading.Event().wait()
         elif order.action == "reset":

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("queue_wait_seconds", sa.Integer),
         sa.Column("reference", sa.String(60), nullable=False),
         sa.Column("arrived_at", sa.BigInteger, nullable=False),
+        sa.Column("recipients", sa.Text, nullable=False),
         sa.Column("recording_file", sa.String(80), nullable=False),
         sa.Column("duration_ms", sa.Integer),
         sa.Column("size", sa.Integer),

@@ -1,0 +1,56 @@
+"""Log lines to a stream that may block: a native thread writes them, the service never waits.
+
+A pipe whose reader has stopped would otherwise hold the event loop, and with it every call. Lines beyond
+the bound are dropped and counted; how many is said in a line of its own once there is room.
+"""
+
+from collections.abc import Callable
+from typing import TextIO
+
+from gevent.monkey import get_original
+
+_WAITING_AT_MOST = 10_000
+_LAST_SECONDS = 2.0
+
+_Queue = get_original("queue", "SimpleQueue")
+_start_thread = get_original("_thread", "start_new_thread")
+_allocate_lock = get_original("_thread", "allocate_lock")
+
+
+class LogWriter:
+    """Takes lines from any greenlet; `dropped` words the line that says how many were lost."""
+
+    def __init__(self, stream: TextIO, dropped: Callable[[int], str]) -> None:
+        self._stream = stream
+        self._words = dropped
+        self._waiting = _Queue()
+        self._dropped = 0
+        self._done = _allocate_lock()
+        self._done.acquire()
+        _start_thread(self._run, ())
+
+    def write(self, line: str) -> None:
+        """Have a line written, soon."""
+        if self._waiting.qsize() >= _WAITING_AT_MOST:
+            self._dropped += 1
+            return
+        if self._dropped:
+            self._waiting.put(self._words(self._dropped))
+            self._dropped = 0
+        self._waiting.put(line)
+
+    def close(self) -> None:
+        """Have the last lines written, within a limit."""
+        self._waiting.put(None)
+        self._done.acquire(timeout=_LAST_SECONDS)
+
+    def _run(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            try:
+                self._stream.write(f"{line}\n")
+                if not self._waiting.qsize():
+                    self._stream.flush()
+            except (OSError, ValueError):
+                # A log that cannot be written must not stop a call.
+                continue
+        self._done.release()

@@ -1,0 +1,194 @@
+"""What a configuration promises, held against this machine: its journal, its disk, its mails, its sounds."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import esl_voicemail
+from esl_voicemail import checks
+from esl_voicemail.config import Config, load
+from esl_voicemail.journal import Journal
+from esl_voicemail.journal.engine import FILE, url_of
+
+SALES = "mailboxes:\n  sales:\n    recipients: [anna@example.com]\n"
+BOTH = f"{SALES}  help:\n    recipients: [help@example.com]\n    language: en\n"
+PACKAGE = Path(esl_voicemail.__file__).parent
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Nothing is wrong with it."""
+    path = tmp_path / "voicemail.yaml"
+    path.write_text(SALES)
+    return load(path)
+
+
+class TestJournal:
+    @pytest.fixture
+    def journal(self, config: Config) -> Path:
+        config.directory.mkdir()
+        Journal(url_of(config.directory), config.recordings).close()
+        return config.directory / FILE
+
+    def said(self, config: Config) -> str:
+        (problem,) = checks.problems(config)
+        place = f"{config.source.name}:1: storage.directory: {config.directory / FILE}: "
+        assert problem.startswith(place)
+        assert len(problem.splitlines()) == 1
+        return problem.removeprefix(place)
+
+    def test_one_of_this_version_is_well_and_stays_as_it_is(self, config: Config, journal: Path) -> None:
+        before = journal.read_bytes()
+
+        assert checks.problems(config) == []
+
+        assert list(config.directory.iterdir()) == [journal]
+        assert journal.read_bytes() == before
+
+    def test_one_that_a_server_writes_is_well(self, config: Config, journal: Path) -> None:
+        writing = Journal(url_of(config.directory), config.recordings)
+
+        assert checks.problems(config) == []
+
+        writing.close()
+
+    def test_an_empty_one_is_well(self, config: Config) -> None:
+        config.directory.mkdir()
+        (config.directory / FILE).touch()
+
+        assert checks.problems(config) == []
+
+    def test_one_of_a_newer_version_is_told(self, config: Config, journal: Path) -> None:
+        with closing(sqlite3.connect(journal)) as database:
+            database.execute("UPDATE alembic_version SET version_num = '9999'")
+            database.commit()
+
+        assert self.said(config).startswith("the journal was written by a newer version: ")
+
+    def test_one_that_is_cut_short_is_told(self, config: Config, journal: Path) -> None:
+        journal.write_bytes(journal.read_bytes()[:3000])
+
+        assert self.said(config) == "the journal cannot be read: database disk image is malformed"
+
+    def test_a_file_that_is_none_is_told(self, config: Config) -> None:
+        config.directory.mkdir()
+        (config.directory / FILE).write_text("These are not the rows you are looking for. " * 100)
+
+        assert self.said(config) == "the journal cannot be read: file is not a database"
+
+    def test_a_folder_in_its_place_is_told(self, config: Config) -> None:
+        (config.directory / FILE).mkdir(parents=True)
+
+        assert self.said(config) == "the journal cannot be read: unable to open database file"
+
+
+class TestDisk:
+    @pytest.mark.parametrize(("made", "nearest"), [("", "."), ("var", "var")])
+    def test_too_little_room_is_told_before_there_are_recordings(
+        self, tmp_path: Path, made: str, nearest: str
+    ) -> None:
+        path = tmp_path / "voicemail.yaml"
+        path.write_text(f"{SALES}storage:\n  min_free_mb: 1000000000000\n")
+        (tmp_path / made).mkdir(exist_ok=True)
+
+        (problem,) = checks.problems(load(path))
+
+        assert problem.startswith(f"{path}:5: storage.min_free_mb: {tmp_path / nearest}: ")
+        assert problem.endswith(" MiB free, less than 1000000000000")
+
+    def test_room_enough_is_none(self, tmp_path: Path) -> None:
+        path = tmp_path / "voicemail.yaml"
+        path.write_text(f"{SALES}storage: {{min_free_mb: 0}}\n")
+
+        assert checks.problems(load(path)) == []
+
+
+Check = Callable[[Path], list[str]]
+
+
+class TestInstallation:
+    """The checks of a whole installation of its own, which may lie and be broken as it likes."""
+
+    @pytest.fixture
+    def check(self, tmp_path: Path) -> Check:
+        (tmp_path / "voicemail.yaml").write_text(BOTH)
+
+        def check(place: Path) -> list[str]:
+            done = subprocess.run(
+                [sys.executable, "-m", "esl_voicemail", "check", "--config", tmp_path / "voicemail.yaml"],
+                cwd=place,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.returncode, done.stdout) == (78, "") if done.stderr else (0, done.stdout)
+            return [line.removeprefix(f"{tmp_path}/") for line in done.stderr.splitlines()]
+
+        return check
+
+    @staticmethod
+    def installed(place: Path) -> Path:
+        """Install the program into a folder and return that of its package."""
+        package = place / "esl_voicemail"
+        shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE.parent / "greetings", package / "greetings", dirs_exist_ok=True)
+        return package
+
+    def test_one_as_it_is_shipped_is_well(self, tmp_path: Path, check: Check) -> None:
+        self.installed(tmp_path / "program")
+
+        assert check(tmp_path / "program") == []
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("{{ nobody_says_this }}", "template of the mail: 'nobody_says_this' is undefined"),
+            ("{% if %}", "template of the mail: Expected an expression, got 'end of statement block'"),
+        ],
+    )
+    def test_a_template_that_fails_is_told_for_the_mailbox_that_needs_it(
+        self, tmp_path: Path, check: Check, text: str, said: str
+    ) -> None:
+        package = self.installed(tmp_path / "program")
+        (package / "mail" / "templates" / "en.txt.j2").write_text(text)
+
+        assert check(tmp_path / "program") == [f"voicemail.yaml:4: mailboxes.help: {said}"]
+
+    def test_a_template_that_is_missing_is_told(self, tmp_path: Path, check: Check) -> None:
+        package = self.installed(tmp_path / "program")
+        (package / "mail" / "templates" / "pl.html.j2").unlink()
+
+        (problem,) = check(tmp_path / "program")
+
+        assert problem.startswith("voicemail.yaml:2: mailboxes.sales: template of the mail: 'pl.html.j2' not")
+
+    def test_shipped_sounds_that_the_switch_would_misread_belong_elsewhere(
+        self, tmp_path: Path, check: Check
+    ) -> None:
+        package = self.installed(tmp_path / "o'clock")
+
+        assert check(tmp_path / "o'clock") == [
+            f"voicemail.yaml:1: mailboxes: {package}/greetings/{language}: the switch would misread one of "
+            "'\"\\${} in the shipped greetings' path; install the program elsewhere"
+            for language in ("pl", "en")
+        ]
+
+    def test_a_greeting_of_one_s_own_is_to_be_moved(self, tmp_path: Path) -> None:
+        folder = tmp_path / "o'clock"
+        folder.mkdir()
+        path = folder / "voicemail.yaml"
+        path.write_text(
+            f"storage: {{directory: {tmp_path}/var}}\n{SALES}    greetings: {{busy: hello.wav}}\n"
+        )
+
+        assert checks.problems(load(path)) == [
+            f"{path}:5: mailboxes.sales.greetings.busy: {folder}/greetings/hello.wav: "
+            "the switch would misread one of '\"\\${}; move it"
+        ]

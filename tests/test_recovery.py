@@ -1,0 +1,281 @@
+"""Recovery: what a crash left behind becomes a message once, and nothing that is not ours is touched."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from ulid import ULID
+
+from esl_voicemail.config import Config, load
+from esl_voicemail.errors import RecordingError
+from esl_voicemail.journal import Journal, JournalReader
+from esl_voicemail.journal.engine import url_of
+from esl_voicemail.model import Call, Caller, Delivered, Reason
+from esl_voicemail.recovery import Recovery
+from esl_voicemail.spool import MARK, Spool
+from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.workers import Workers
+from tests.support.speech import save, tone
+
+CONFIG = """\
+mailboxes:
+  first: {recipients: [first@example.com]}
+  default: {recipients: [desk@example.com]}
+  sales: {recipients: [anna@example.com, jan@example.com]}
+"""
+LONG_AGO = 3600.0
+
+
+class House:
+    """A journal, a spool and a recovery over real files, with a clock that a test may set."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "voicemail.yaml").write_text(CONFIG)
+        self.config: Config = load(folder / "voicemail.yaml")
+        self.config.directory.mkdir()
+        self.config.recordings.mkdir()
+        self.spool = Spool(
+            self.config.recordings,
+            self.config.directory / "corrupt",
+            0,
+            self.config.directory / "recordings.id",
+        )
+        self.spool.take()
+        self.journal = Journal(url_of(self.config.directory), self.config.recordings)
+        self.workers = Workers(2)
+        self.said: list[str] = []
+        self.telemetry = Telemetry(self.config.mailboxes, self.now, write=self.said.append)
+        self.in_progress: set[str] = set()
+        self.moved = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.moved
+
+    def recover(self) -> None:
+        """Do what a server does at its start."""
+        Recovery(
+            self.journal,
+            self.spool,
+            self.config.mailboxes,
+            self.workers,
+            self.telemetry,
+            clock=self.now,
+            in_progress=self.in_progress,
+            kept=lambda: None,
+            retention=timedelta(days=30),
+        ).start()
+
+    def open_call(self, mailbox: str = "sales", *, age: timedelta = timedelta(hours=1)) -> tuple[str, Path]:
+        """Leave an open row behind, and return where its file would be."""
+        message_id = str(ULID())
+        call = Call(
+            f"call-{message_id}",
+            mailbox,
+            Reason.BUSY,
+            Caller("+48601234567", "Jan", withheld=False),
+            "1",
+            self.now() - age,
+            "pl",
+        )
+        path = self.spool.place(mailbox, message_id)
+        self.journal.begin(message_id, call, path.name, 10, ["row@example.com"])
+        return message_id, path
+
+    def state(self, message_id: str) -> str:
+        story = self.reader.show(message_id)
+        return "unknown" if story is None else f"{story.summary.state} {story.summary.result}"
+
+    def recipients(self, message_id: str) -> list[str]:
+        story = self.reader.show(message_id)
+        assert story is not None
+        return [to.recipient for to in story.deliveries]
+
+    @property
+    def reader(self) -> JournalReader:
+        return JournalReader(self.config.directory, self.config.recordings)
+
+
+def aged(path: Path, seconds: float = LONG_AGO) -> Path:
+    """Make a file look as if nobody had written to it for so long."""
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = House(tmp_path)
+    yield built
+    built.journal.close()
+    built.workers.close()
+
+
+def test_an_open_call_with_a_quiet_file_is_kept_for_whom_it_was_meant(house: House) -> None:
+    message_id, path = house.open_call()
+    aged(save(path, tone(2.0)))
+    house.recover()
+    assert house.state(message_id) == "kept recorded"
+    assert house.recipients(message_id) == ["row@example.com"]
+
+
+def test_doing_it_twice_changes_nothing(house: House) -> None:
+    message_id, path = house.open_call()
+    aged(save(path, tone(2.0)))
+    house.recover()
+    house.recover()
+    assert house.recipients(message_id) == ["row@example.com"]
+    assert len([line for line in house.said if "result=kept" in line]) == 1
+
+
+def test_a_file_whose_header_says_nothing_is_mended_and_kept(house: House) -> None:
+    message_id, path = house.open_call()
+    content = save(path, tone(2.0)).read_bytes()
+    path.write_bytes(content[:4] + b"\x08\0\0\0" + content[8:40] + b"\0\0\0\0" + content[44:])
+    aged(path)
+    house.recover()
+    assert house.state(message_id) == "kept recorded"
+    assert path.read_bytes() == content
+
+
+def test_a_file_still_being_written_is_left_alone(house: House) -> None:
+    message_id, path = house.open_call()
+    aged(save(path, tone(2.0)), 5.0)
+    house.recover()
+    assert house.state(message_id) == "open None"
+
+
+def test_a_call_in_progress_is_left_alone(house: House) -> None:
+    message_id, path = house.open_call()
+    aged(save(path, tone(2.0)))
+    house.in_progress.add(message_id)
+    house.recover()
+    assert house.state(message_id) == "open None"
+
+
+def test_an_open_call_without_a_file_is_closed_only_when_it_is_old(house: House) -> None:
+    young, _ = house.open_call(age=timedelta(minutes=5))
+    old, _ = house.open_call(age=timedelta(minutes=15))
+    house.recover()
+    assert (house.state(young), house.state(old)) == ("open None", "discarded control_lost")
+
+
+def test_what_is_no_audio_is_lost_and_set_aside_not_deleted(house: House) -> None:
+    message_id, path = house.open_call()
+    path.write_bytes(b"not a recording at all" * 10)
+    aged(path)
+    house.recover()
+    assert house.state(message_id) == "lost record_failed"
+    assert (house.spool.corrupt / path.name).read_bytes().startswith(b"not a recording")
+
+
+def test_a_recording_without_a_sample_left_nothing(house: House) -> None:
+    message_id, path = house.open_call()
+    aged(save(path, b""))
+    house.recover()
+    assert house.state(message_id) == "discarded no_audio"
+
+
+def test_a_file_without_a_row_becomes_a_message_of_its_mailbox_and_its_own_time(house: House) -> None:
+    then = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+    message_id = str(ULID.from_datetime(then))
+    aged(save(house.spool.place("sales", message_id), tone(2.0)))
+    house.recover()
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert house.recipients(message_id) == ["anna@example.com", "jan@example.com"]
+    assert story.summary.call.arrived_at == then
+
+
+def test_an_orphan_of_a_mailbox_that_is_gone_comes_to_the_default_one_not_to_the_first(house: House) -> None:
+    message_id = str(ULID())
+    aged(save(house.spool.place("hr", message_id), tone(2.0)))
+    house.recover()
+    assert house.recipients(message_id) == ["desk@example.com"]
+
+
+def test_names_that_are_not_ours_are_left_where_they_are_and_said_once(house: House) -> None:
+    (house.spool.recordings / "lost+found").mkdir()
+    (house.spool.recordings / ".snapshot").write_bytes(b"x")
+    archive = aged(save(house.spool.recordings / "boss-archive.wav", tone(1.0)))
+    house.recover()
+    assert archive.exists()
+    assert (house.spool.recordings / "lost+found").is_dir()
+    assert not house.spool.corrupt.exists()
+    assert [line for line in house.said if "result=foreign" in line and "boss-archive.wav" in line]
+
+
+def test_an_empty_mount_point_discards_nothing(house: House) -> None:
+    message_id, path = house.open_call()
+    aged(save(path, tone(2.0)))
+    mounted = house.spool.recordings
+    mounted.rename(mounted.with_name("unmounted"))
+    mounted.mkdir()
+    house.recover()
+    assert house.state(message_id) == "open None"
+    assert MARK in (house.spool.trouble() or "")
+    mounted.rmdir()
+    mounted.with_name("unmounted").rename(mounted)
+    house.recover()
+    assert house.state(message_id) == "kept recorded"
+
+
+def test_another_storage_directory_cannot_take_the_folder(house: House) -> None:
+    other = replace(house.spool, identity=house.config.directory / "another.id")
+    with pytest.raises(RecordingError, match="another storage directory"):
+        other.take()
+
+
+@pytest.mark.parametrize("done", ["nothing", "new identity", "mark"])
+def test_taking_the_folder_may_be_cut_off_anywhere(tmp_path: Path, done: str) -> None:
+    (tmp_path / "recordings").mkdir()
+    spool = Spool(tmp_path / "recordings", tmp_path / "corrupt", 0, tmp_path / "recordings.id")
+    if done != "nothing":
+        (tmp_path / "recordings.new").write_text("who\n")
+    if done == "mark":
+        (tmp_path / "recordings" / MARK).write_text("who\n")
+    assert spool.strange() is None
+    spool.take()
+    spool.take()
+    assert spool.strange() is None
+
+
+def test_one_bad_entry_does_not_stop_the_others(house: House) -> None:
+    bad, bad_path = house.open_call()
+    bad_path.write_bytes(b"garbage" * 20)
+    aged(bad_path)
+    good, good_path = house.open_call()
+    aged(save(good_path, tone(2.0)))
+    house.spool.corrupt.write_bytes(b"a file where a folder should be")
+    house.recover()
+    assert house.state(bad) == "lost record_failed"
+    assert house.state(good) == "kept recorded"
+    assert bad_path.exists()
+
+
+def test_audio_goes_after_its_retention_and_the_row_says_so(house: House) -> None:
+    message_id, path = house.open_call()
+    aged(save(path, tone(2.0)))
+    house.recover()
+    (attempt,) = house.journal.claim(9, house.now(), timedelta(minutes=1))
+    house.journal.mark(attempt, Delivered(250, "ok"), house.now(), 5)
+    house.moved = timedelta(days=29)
+    house.recover()
+    assert path.exists()
+    house.moved = timedelta(days=31)
+    house.recover()
+    assert not path.exists()
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert story.audio_removed_at is not None
+
+
+def test_audio_stays_while_a_recipient_still_waits(house: House) -> None:
+    _, path = house.open_call()
+    aged(save(path, tone(2.0)))
+    house.recover()
+    house.moved = timedelta(days=60)
+    house.recover()
+    assert path.exists()
