@@ -22,7 +22,7 @@ from ulid import ULID
 from esl_voicemail import checks
 from esl_voicemail.backoff import Schedule
 from esl_voicemail.config import Config, Mailbox
-from esl_voicemail.delivery import Composer, Delivery
+from esl_voicemail.delivery import Delivery
 from esl_voicemail.errors import ConfigError, RecordingError
 from esl_voicemail.esl.listener import Listener
 from esl_voicemail.http.server import HttpServer
@@ -30,6 +30,7 @@ from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.logline import render
 from esl_voicemail.logwriter import LogWriter
+from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import PORTS, MaildirTransport, SmtpTransport, Transport
 from esl_voicemail.readiness import Readiness

@@ -13,9 +13,9 @@ from pathlib import Path
 from esl_voicemail.audio import wav
 from esl_voicemail.config import Config
 from esl_voicemail.config.load import shipped_greetings
-from esl_voicemail.delivery import Composer
 from esl_voicemail.errors import ComposeError, ConfigError, JournalError, RecordingError
 from esl_voicemail.journal.engine import FILE, examine
+from esl_voicemail.mail.composer import Composer
 from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording, Voicemail
 from esl_voicemail.spool import Spool
 

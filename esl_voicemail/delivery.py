@@ -4,25 +4,19 @@ Knows when, not how: the journal leases and records, `mail` builds and sends, `b
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from email.message import EmailMessage
 
 import gevent
 from gevent.event import Event
-from gevent.monkey import get_original
 from gevent.pool import Pool
 
-from esl_voicemail.audio.convert import FORMATS, attachment
 from esl_voicemail.backoff import Schedule, next_try
-from esl_voicemail.config import Mailbox, mailbox_of
-from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import ComposeError, JournalError, RecordingError
 from esl_voicemail.journal import Journal
-from esl_voicemail.mail.message import Attachment, compose
+from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.transport import Transport
-from esl_voicemail.model import Attempt, Deferred, Envelope, Expired, Held, Verdict, Voicemail, one_line
+from esl_voicemail.model import Attempt, Deferred, Envelope, Expired, Held, Verdict, one_line
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
@@ -32,39 +26,6 @@ _ATTEMPT_SECONDS = 55 * 60
 _LOOK_AGAIN_SECONDS = 30.0
 _LAST_SECONDS = 5.0
 _MARK_PAUSES_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
-
-# Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
-# meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
-_COMPOSING = get_original("_thread", "allocate_lock")()
-
-
-@dataclass(frozen=True, slots=True)
-class Composer:
-    """Builds the mail of a voicemail for one recipient; blocks on disk and codec."""
-
-    mailboxes: Mapping[str, Mailbox]
-    sender: MailAddress
-
-    def compose(self, voicemail: Voicemail, recipient: str) -> EmailMessage:
-        """Return the mail; ComposeError or RecordingError when a person has to look."""
-        mailbox = mailbox_of(self.mailboxes, voicemail.call.mailbox)
-        to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
-        audio = self._audio(voicemail, mailbox.attachment)
-        with _COMPOSING:
-            return compose(voicemail, mailbox, self.sender, to, audio)
-
-    def _audio(self, voicemail: Voicemail, name: str) -> Attachment:
-        path = voicemail.recording.path
-        try:
-            content = attachment(path, name)
-        except RecordingError:
-            if name == "wav":
-                raise
-            content = b""
-        if not content:
-            # What a codec refuses, a mail can still carry as it was recorded.
-            name, content = "wav", attachment(path, "wav")
-        return Attachment(content, FORMATS[name].suffix, FORMATS[name].subtype)
 
 
 class Delivery:

@@ -165,9 +165,9 @@ class TestInstallation:
         package = self.installed(tmp_path / "program")
         (package / "mail" / "templates" / "pl.html.j2").unlink()
 
-        (problem,) = check(tmp_path / "program")
-
-        assert problem.startswith("voicemail.yaml:2: mailboxes.sales: template of the mail: 'pl.html.j2' not")
+        assert check(tmp_path / "program") == [
+            "voicemail.yaml:2: mailboxes.sales: template of the mail: pl.html.j2"
+        ]
 
     def test_shipped_sounds_that_the_switch_would_misread_belong_elsewhere(
         self, tmp_path: Path, check: Check

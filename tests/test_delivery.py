@@ -24,12 +24,13 @@ from sqlalchemy import func, select
 from esl_voicemail.backoff import Schedule
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import MailAddress
-from esl_voicemail.delivery import LEASE, Composer, Delivery
+from esl_voicemail.delivery import LEASE, Delivery
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.journal.reader import ToRecipient
 from esl_voicemail.journal.schema import attempts
 from esl_voicemail.mail import message
+from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts, Transport
 from esl_voicemail.model import (

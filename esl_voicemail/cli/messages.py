@@ -108,7 +108,7 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
         due = f", next try {_when(to.due_at, zone)}" if to.state == "queued" else ""
         lines.append(f"to         {to.recipient}: {to.state}{due}")
         if to.state != DeliveryState.DELIVERED and (to.code or to.reply):
-            lines.append(f"           {to.code or ''} {to.reply or ''}".rstrip())
+            lines.append(" " * 11 + f"{to.code or ''} {to.reply or ''}".strip())
         lines.extend(
             f"  {tried.number:>3}. {_when(tried.ended_at, zone)} {tried.result} "
             f"{tried.code or '-'} {tried.reply} ({tried.duration_ms} ms)"

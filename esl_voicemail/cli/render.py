@@ -7,9 +7,9 @@ from typing import Any
 from esl_voicemail.checks import sample
 from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
-from esl_voicemail.delivery import Composer
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
+from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.model import Voicemail
 

@@ -10,6 +10,7 @@ import smtplib
 import ssl
 from base64 import b64encode
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from functools import lru_cache
@@ -41,8 +42,7 @@ class Timeouts:
     quit: float = 5
 
 
-# Somebody sits at a terminal and waits.
-PROBING = Timeouts(15, 15, 15, 15, 15, 15, 5)
+PROBING = Timeouts(15, 15, 15, 15, 15, 15, 5)  # somebody sits at a terminal and waits
 
 
 class Transport(Protocol):
@@ -217,9 +217,8 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 def _stuffed(content: bytes) -> bytes:
     """The message as DATA wants it: dots at line starts doubled, and the closing dot (RFC 5321 4.5.2)."""
     # No regular expression: it would keep all other threads waiting for as long as it takes.
-    stuffed = content.replace(b"\n.", b"\n..")
-    first = b"." if stuffed.startswith(b".") else b""
-    return first + stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
+    stuffed = (b"\n" + content).replace(b"\n.", b"\n..")[1:]
+    return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
 
 
 class _Smtp(smtplib.SMTP):
@@ -307,14 +306,10 @@ def _wait(server: smtplib.SMTP, seconds: float) -> None:
 
 def _part(server: smtplib.SMTP, seconds: float) -> None:
     """Say goodbye, for so long at most and whatever is said to it: the verdict stands."""
-    try:
-        with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
-            _wait(server, seconds)
-            server.quit()
-    except (OSError, smtplib.SMTPException):
-        pass
-    finally:
-        server.close()
+    limit = gevent.Timeout(seconds, False)  # type: ignore[arg-type]
+    with closing(server), suppress(OSError, smtplib.SMTPException), limit:
+        _wait(server, seconds)
+        server.quit()
 
 
 def _deferred(

@@ -140,9 +140,6 @@ def test_the_hash_key_in_the_greeting_skips_to_the_beep(office: Office) -> None:
     def is_greeting(event: Event) -> bool:
         return event.get("Playback-File-Path") == greeting
 
-    def is_beep(event: Event) -> bool:
-        return event.get("Playback-File-Path").startswith("tone_stream:")
-
     started = call.channel.event("PLAYBACK_START", is_greeting)
     call.caller.press("#")
     stopped = call.channel.event("PLAYBACK_STOP", is_greeting)
@@ -155,6 +152,22 @@ def test_the_hash_key_in_the_greeting_skips_to_the_beep(office: Office) -> None:
     assert beep.at - stopped.at < 0.5
     said = speech.words(2.0, seed=6)
     call.recording()
+    call.caller.speak(office.sound(said))
+    call.caller.hang_up()
+    assert abs(check(office, call, "hang-up", said).seconds - 2.0) < NEAR
+
+
+def test_the_hash_key_pressed_again_and_again_in_the_greeting_does_not_end_the_message(
+    office: Office,
+) -> None:
+    call = office.call()
+    greeting = str(office.folder / "greeting.wav")
+    call.channel.event("PLAYBACK_START", lambda event: event.get("Playback-File-Path") == greeting)
+    call.caller.press("#")
+    call.caller.press("#")
+    call.caller.press("#")
+    call.recording()
+    said = speech.words(2.0, seed=7)
     call.caller.speak(office.sound(said))
     call.caller.hang_up()
     assert abs(check(office, call, "hang-up", said).seconds - 2.0) < NEAR

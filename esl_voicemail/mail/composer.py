@@ -1,0 +1,50 @@
+"""The mail of a voicemail for one recipient: its mailbox's settings, its audio in the wanted format.
+
+Meant for a worker thread, as it reads a disk and may run a codec; the mail's shape is `message`'s.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import EmailMessage
+
+from gevent.monkey import get_original
+
+from esl_voicemail.audio.convert import FORMATS, attachment
+from esl_voicemail.config import Mailbox, mailbox_of
+from esl_voicemail.config.values import MailAddress
+from esl_voicemail.errors import RecordingError
+from esl_voicemail.mail.message import Attachment, compose
+from esl_voicemail.model import Voicemail
+
+# Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
+# meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
+_COMPOSING = get_original("_thread", "allocate_lock")()
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Builds the mail of a voicemail for one recipient; blocks on disk and codec."""
+
+    mailboxes: Mapping[str, Mailbox]
+    sender: MailAddress
+
+    def compose(self, voicemail: Voicemail, recipient: str) -> EmailMessage:
+        """Return the mail; ComposeError or RecordingError when a person has to look."""
+        mailbox = mailbox_of(self.mailboxes, voicemail.call.mailbox)
+        to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
+        audio = self._audio(voicemail, mailbox.attachment)
+        with _COMPOSING:
+            return compose(voicemail, mailbox, self.sender, to, audio)
+
+    def _audio(self, voicemail: Voicemail, name: str) -> Attachment:
+        path = voicemail.recording.path
+        try:
+            content = attachment(path, name)
+        except RecordingError:
+            if name == "wav":
+                raise
+            content = b""
+        if not content:
+            # What a codec refuses, a mail can still carry as it was recorded.
+            name, content = "wav", attachment(path, "wav")
+        return Attachment(content, FORMATS[name].suffix, FORMATS[name].subtype)
