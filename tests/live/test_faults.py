@@ -153,7 +153,7 @@ def test_a_call_for_an_unknown_mailbox_is_refused_and_the_dialplan_is_told_so(of
     line = office.told(call.channel.uuid)
     print(line)
     assert (line["result"], line["mailbox"]) == ("unknown_mailbox", "nobody")
-    assert office.counted("unknown_mailbox", "unknown", "direct") == 1
+    assert office.counted("unknown_mailbox", "unknown", "unknown") == 1
     wanted = f"fallback of {call.channel.uuid} after result [refused]"
     until(lambda: wanted in office.exchange.log, "the fallback's line in the switch's log")
     office.no_mail()
