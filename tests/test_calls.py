@@ -234,7 +234,8 @@ def test_a_switch_that_breaks_off_in_a_recording_leaves_it_to_recovery(
 
 
 def test_a_frozen_switch_holds_no_call_for_ever(tmp_path: Path) -> None:
-    settings = {"mailboxes": {"default": {"recipients": ["a@example.com"], "max_seconds": 2, "min_seconds": 0}}}
+    mailbox = {"recipients": ["a@example.com"], "max_seconds": 2, "min_seconds": 0}
+    settings = {"mailboxes": {"default": mailbox}}
     with running(tmp_path, settings) as service:
         caller = TrialCaller(speech=SPEECH, fault=Fault(Mishap.FREEZE, Moment(Stage.PAUSE, 0.1)))
         ended = service.call(caller, pace=20.0)
