@@ -13,8 +13,8 @@ from tests.live.office import Office
 from tests.live.switch import Event, Leg
 from tests.support.service import until
 
-# Recovery waits until a file is quiet, and looks every 20 s.
-# Recovery waits until nobody writes any more: 15 s and the longest silence that ends a message.
+# Recovery waits until nobody writes any more, 15 s and the longest silence that ends a message, and looks
+# every 20 s.
 RECOVERED = 75.0
 
 
