@@ -127,7 +127,9 @@ class Soak:
         )
         for one in sorted(lost):
             print(f"lost: {one}")
-        return len(lost) + renamed
+        if not past:
+            print("nobody got past the beep: this proves nothing")
+        return len(lost) + renamed + (not past)
 
 
 def main() -> int:

@@ -93,7 +93,7 @@ class Replay:
 
     def _until(self, met: Callable[[], bool]) -> None:
         # A recorded script may ask for more than the service does; then there is nothing to wait for.
-        end = time.monotonic() + 1.0
+        end = time.monotonic() + 2.0
         while not met():
             self._socket.settimeout(max(0.001, end - time.monotonic()))
             try:
