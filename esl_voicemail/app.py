@@ -12,7 +12,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import gevent
@@ -21,6 +21,7 @@ from ulid import ULID
 
 from esl_voicemail import checks
 from esl_voicemail.backoff import Schedule
+from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.delivery import Delivery
 from esl_voicemail.errors import ConfigError, RecordingError
@@ -47,11 +48,6 @@ _PARTS_SECONDS = 10.0
 
 # What a reload cannot change: sockets are bound, folders locked, the log begun.
 _FIXED = ("listen", "switch", "directory", "recordings", "storage", "mail", "http", "log")
-
-
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
 
 
 def transport_of(config: Config) -> Transport:
@@ -103,12 +99,12 @@ class Parts:
 
 def build(config: Config) -> Parts:
     """Build the parts; nothing runs yet, but ports are bound and the journal is open."""
-    style = config.log.format
+    style, clock = config.log.format, Clock()
     log = LogWriter(
-        sys.stderr, lambda count: render(style, utc_now(), "error", "log_lines_dropped", {"count": count})
+        sys.stderr, lambda count: render(style, clock(), "error", "log_lines_dropped", {"count": count})
     )
     telemetry = Telemetry(
-        config.mailboxes, utc_now, style=style, mask_numbers=config.log.mask_numbers, write=log.write
+        config.mailboxes, clock, style=style, mask_numbers=config.log.mask_numbers, write=log.write
     )
     # Codecs have threads of their own: no call waits for the mail of another.
     workers, mail_workers = Workers(_DISK_THREADS), Workers(config.mail.max_connections)
@@ -119,15 +115,16 @@ def build(config: Config) -> Parts:
         transport.maildir.create()
     journal = Journal(url_of(config.directory), config.recordings)
     delivery = Delivery(
-        journal,
+        journal.queue,
         Composer(mailboxes, config.mail.sender),
         transport,
         mail_workers,
         telemetry,
-        clock=utc_now,
+        clock=clock,
         jitter=random.random,
         schedule=Schedule(give_up_after=timedelta(days=config.mail.retry_days)),
         max_connections=config.mail.max_connections,
+        operator=config.mail.operator.address if config.mail.operator else None,
     )
     desk = Desk(
         mailboxes=mailboxes,
@@ -136,7 +133,7 @@ def build(config: Config) -> Parts:
         spool=spool,
         workers=workers,
         telemetry=telemetry,
-        clock=utc_now,
+        clock=clock,
         new_message_id=lambda: str(ULID()),
         new_application_id=lambda: str(uuid.uuid4()),
         kept=delivery.wake,
@@ -147,7 +144,7 @@ def build(config: Config) -> Parts:
         mailboxes,
         workers,
         telemetry,
-        clock=utc_now,
+        clock=clock,
         in_progress=desk.in_progress,
         kept=delivery.wake,
         retention=timedelta(days=config.storage.retention_days),
@@ -158,7 +155,7 @@ def build(config: Config) -> Parts:
         lambda: free_bytes(config.recordings),
         telemetry,
     )
-    telemetry.watch(journal.backlog)
+    telemetry.watch(journal.queue.backlog)
     return Parts(
         log=log,
         telemetry=telemetry,
@@ -209,6 +206,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop)
         gevent.signal_handler(signal.SIGHUP, self._signalled.set)
+        parts.delivery.start()
         parts.recovery.start()
         parts.readiness.look()
         running = [

@@ -1,6 +1,7 @@
 """The runner that brings kept messages to their recipients: claim what is due, compose, send, mark.
 
-Knows when, not how: the journal leases and records, `mail` builds and sends, `backoff` spaces the tries.
+Knows when, not how: the queue hands out and records, `mail` builds and sends, `backoff` spaces the tries of
+one mail and `window` those of all while the server is away.
 """
 
 import time
@@ -12,18 +13,22 @@ from gevent.event import Event
 from gevent.pool import Pool
 
 from esl_voicemail.backoff import Schedule, next_try
+from esl_voicemail.clock import Clock
 from esl_voicemail.errors import ComposeError, JournalError, RecordingError
-from esl_voicemail.journal import Journal
+from esl_voicemail.journal.queue import Queue
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.transport import Transport
 from esl_voicemail.model import Attempt, Deferred, Envelope, Expired, Held, Verdict, one_line
 from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.window import Window
 from esl_voicemail.workers import Workers
 
 # Longer than the timeouts of one SMTP transaction can add up to (RFC 5321 section 4.5.3.2).
-LEASE = timedelta(minutes=60)
 _ATTEMPT_SECONDS = 55 * 60
-_LOOK_AGAIN_SECONDS = 30.0
+# The command line writes into the same journal: what it releases goes out this soon.
+_LOOK_AGAIN_SECONDS = 2.0
+_REFUSED_SECONDS = 30.0
+_RECLAIM_SECONDS = 30.0
 _LAST_SECONDS = 5.0
 _MARK_PAUSES_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
 
@@ -33,18 +38,19 @@ class Delivery:
 
     def __init__(
         self,
-        journal: Journal,
+        queue: Queue,
         composer: Composer,
         transport: Transport,
         workers: Workers,
         telemetry: Telemetry,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         jitter: Callable[[], float],
         schedule: Schedule,
         max_connections: int,
+        operator: str | None = None,
     ) -> None:
-        self._journal = journal
+        self._queue = queue
         self._composer = composer
         self._transport = transport
         self._workers = workers
@@ -52,10 +58,19 @@ class Delivery:
         self._clock = clock
         self._jitter = jitter
         self._schedule = schedule
+        self._operator = operator
         self._pool = Pool(max_connections)
+        self._window = Window(max_connections)
+        self._under_way: set[int] = set()
+        self._newest_first = False
+        self._reclaim_at = 0.0
         self._woken = Event()
         self._ended = Event()
         self._stop_asked = Event()
+
+    def start(self) -> None:
+        """Queue again what the last process was sending when it died; JournalError when that fails."""
+        self._reclaim(crashed=True)
 
     def wake(self) -> None:
         """Look at once whether something is due."""
@@ -74,19 +89,44 @@ class Delivery:
             last = self._stop_asked.is_set()
             self._woken.clear()
             try:
-                claimed = self._journal.claim(self._pool.free_count(), self._clock(), LEASE)
+                if self._clock.seconds() >= self._reclaim_at:
+                    self._reclaim(crashed=False)
+                claimed = self._claim()
                 pause = 0.0 if claimed else self._pause()
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error))
-                claimed, pause = [], _LOOK_AGAIN_SECONDS
+                claimed, pause = [], _REFUSED_SECONDS
             for attempt in claimed:
+                self._under_way.add(attempt.delivery_id)
                 self._pool.spawn(self._attempt, attempt)
             if last:
                 return
-            if self._pool.full():
-                self._pool.wait_available()
-            elif not claimed:
+            if not claimed:
                 self._woken.wait(pause)
+
+    def _claim(self) -> list[Attempt]:
+        room = min(self._pool.free_count(), self._window.room(len(self._pool), self._clock.seconds()))
+        if not room:
+            return []
+        claimed = self._queue.claim(
+            room, self._clock.latest(), self._composer.sender.domain, newest_first=self._newest_first
+        )
+        self._newest_first ^= len(claimed) % 2 == 1
+        return claimed
+
+    def _reclaim(self, *, crashed: bool) -> None:
+        """Here and nowhere else, as between a claim and the list of what is under way nothing may come."""
+        queued, held = self._queue.reclaim(
+            self._under_way, self._clock(), crashed=crashed, operator=self._operator
+        )
+        self._reclaim_at = self._clock.seconds() + _RECLAIM_SECONDS
+        if queued:
+            self._telemetry.recovered("requeued", queued)
+        if held:
+            self._telemetry.trouble(
+                "held", f"{held} deliveries crashed the service again and again; see them"
+            )
+            self._telemetry.recovered("held", held)
 
     def stop(self, seconds: float) -> bool:
         """Claim once more, let the current mails finish within a limit; tell whether they did.
@@ -104,10 +144,13 @@ class Delivery:
         return finished
 
     def _pause(self) -> float:
-        due = self._journal.next_due()
+        shut = self._window.pause(self._clock.seconds())
+        if shut or self._pool.full():
+            return min(_RECLAIM_SECONDS, shut) or _RECLAIM_SECONDS
+        due = self._queue.next_due()
         if due is None:
             return _LOOK_AGAIN_SECONDS
-        return min(_LOOK_AGAIN_SECONDS, max(0.05, (due - self._clock()).total_seconds()))
+        return min(_LOOK_AGAIN_SECONDS, max(0.05, (due - self._clock.latest()).total_seconds()))
 
     def _attempt(self, attempt: Attempt) -> None:
         started = time.monotonic()
@@ -124,25 +167,52 @@ class Delivery:
         now = self._clock()
         due_at: datetime | None = None
         if isinstance(verdict, Deferred):
-            due_at = next_try(self._schedule, attempt.queued_at, now, self._jitter())
+            due_at = self._next_try(attempt, verdict, now)
             if due_at is None:
                 verdict = Expired(verdict.code, verdict.reply)
         duration_ms = round((time.monotonic() - started) * 1000)
-        self._mark(attempt, verdict, now, duration_ms, due_at)
+        try:
+            self._mark(attempt, verdict, now, duration_ms, due_at)
+        finally:
+            self._under_way.discard(attempt.delivery_id)
         self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
         self._woken.set()
 
+    def _learn(self, verdict: Verdict) -> None:
+        """Widen or shut the window by what the server has just done."""
+        if isinstance(verdict, Deferred) and verdict.unreachable:
+            if self._window.unreachable(self._clock.seconds(), self._jitter()):
+                self._telemetry.mail_server(reachable=False, why=verdict.reply)
+        elif self._window.reached():
+            self._telemetry.mail_server(reachable=True)
+
+    def _next_try(self, attempt: Attempt, verdict: Deferred, now: datetime) -> datetime | None:
+        """By the mail's age; while the server is away, as soon as that is looked at again."""
+        age_by = self._clock.earliest()
+        due_at = next_try(self._schedule, attempt.queued_at, age_by, self._jitter())
+        if due_at is None:
+            return None
+        if verdict.unreachable:
+            return now + timedelta(seconds=self._window.pause(self._clock.seconds()))
+        return now + (due_at - age_by)
+
     def _send(self, attempt: Attempt) -> Verdict:
         try:
-            message = self._workers.run(self._composer.compose, attempt.voicemail, attempt.recipient)
+            message = self._workers.run(self._composer.compose, attempt)
         except (ComposeError, RecordingError) as error:
             return Held(one_line(str(error), 300))
         except OSError as error:
             return Deferred(None, one_line(str(error), 300), ours=True)
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
-        if self._transport.blocks_on_disk:
-            return self._workers.run(self._transport.send, envelope, message)
-        return self._transport.send(envelope, message)
+        try:
+            if self._transport.blocks_on_disk:
+                verdict = self._workers.run(self._transport.send, envelope, message)
+            else:
+                verdict = self._transport.send(envelope, message)
+        except ComposeError as error:
+            return Held(one_line(str(error), 300))
+        self._learn(verdict)
+        return verdict
 
     def _mark(
         self, attempt: Attempt, verdict: Verdict, now: datetime, duration_ms: int, due_at: datetime | None
@@ -151,7 +221,7 @@ class Delivery:
         for pause in _MARK_PAUSES_SECONDS:
             gevent.sleep(pause)
             try:
-                self._journal.mark(attempt, verdict, now, duration_ms, due_at)
+                self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=self._operator)
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error), message=attempt.voicemail.message_id)
             else:

@@ -65,7 +65,7 @@ class VoicemailState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where the mail to one recipient stands; the last four are final until a person says otherwise."""
+    """Where the mail to one recipient stands; from the third on final, until a person says otherwise."""
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -73,6 +73,7 @@ class DeliveryState(StrEnum):
     BOUNCED = "bounced"
     EXPIRED = "expired"
     HELD = "held"
+    DROPPED = "dropped"  # by a person, or with all that was known of a caller
 
 
 class CallResult(StrEnum):
@@ -90,6 +91,10 @@ class CallResult(StrEnum):
     UNKNOWN_MAILBOX = "unknown_mailbox"
     REFUSED = "refused"
     FAILED = "failed"
+
+
+# Left no message through no fault of the caller's: somebody is told, whatever a mailbox says of empty calls.
+TECHNICAL = frozenset({CallResult.RECORD_FAILED, CallResult.SWITCH_STALLED, CallResult.CONTROL_LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,25 +150,41 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Voicemail:
-    """A kept message."""
+    """A call that somebody is mailed of: with its recording, or, where there is none, `result` says why."""
 
     message_id: str
     call: Call
-    recording: Recording
-    ended_by: EndedBy
-    kept_at: datetime
+    recording: Recording | None
+    ended_by: EndedBy | None
+    closed_at: datetime
+    result: CallResult = CallResult.RECORDED
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A delivery that came to nothing, as the operator is told of it."""
+
+    recipient: str
+    state: DeliveryState
+    code: int | None
+    reply: str
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One leased try to bring one voicemail to one recipient; `number` counts from 1."""
+    """One try to bring one voicemail to one recipient; `number` counts from 1.
+
+    `mail_domain` ends the Message-ID, the same on every try. With `undelivered` it is no voicemail but the
+    report, to the operator, that somebody else did not get it.
+    """
 
     delivery_id: int
     voicemail: Voicemail
     recipient: str
     number: int
     queued_at: datetime
-    lease: datetime
+    mail_domain: str
+    undelivered: Undelivered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +213,15 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Not now: try again later. `ours` means our set-up is at fault, not the message."""
+    """Not now: try again later. `ours` means our set-up is at fault, not the message.
+
+    `unreachable`: the server would take no mail at all now, whatever the message.
+    """
 
     code: int | None
     reply: str
     ours: bool = False
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

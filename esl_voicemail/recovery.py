@@ -7,17 +7,19 @@ is said, and the others go on.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from gevent.event import Event
 from ulid import ULID
 
+from esl_voicemail.clock import Clock
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.mailbox import DEFAULT
 from esl_voicemail.errors import JournalError, RecordingError
 from esl_voicemail.journal import Journal
+from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.journal import OpenCall
 from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Reason, Recording, VoicemailState
 from esl_voicemail.spool import Seen, Spool, owner_of
@@ -32,6 +34,7 @@ _YOUNG = timedelta(minutes=10)
 _EVERY_SECONDS = 20.0
 _SWEEP_EVERY = 30
 _KNOWN_AT_ONCE = 500
+_BEGIN_SECONDS = 30.0
 
 T = TypeVar("T")
 
@@ -47,7 +50,7 @@ class Recovery:
         workers: Workers,
         telemetry: Telemetry,
         *,
-        clock: Callable[[], datetime],
+        clock: Clock,
         in_progress: Collection[str],
         kept: Callable[[], None],
         retention: timedelta,
@@ -67,7 +70,6 @@ class Recovery:
 
     def start(self) -> None:
         """Set right what the last process left, before the first call is taken."""
-        self._release_leases(everyone=True)
         self._round(self._old, sweeping=True)
 
     def run(self) -> None:
@@ -76,7 +78,6 @@ class Recovery:
         while not self._stopping.wait(_EVERY_SECONDS):
             rounds += 1
             try:
-                self._release_leases(everyone=False)
                 self._round(self._unchanged, sweeping=rounds % _SWEEP_EVERY == 0)
             except (JournalError, OSError) as error:
                 self._telemetry.trouble("recovery_stopped", str(error))
@@ -106,8 +107,8 @@ class Recovery:
             return
         if path in quiet:
             self._read(left, path)
-        elif path not in files and self._clock() - left.call.arrived_at > _YOUNG:
-            self._discard(left, CallResult.CONTROL_LOST)
+        elif path not in files and self._clock.earliest() - left.call.arrived_at > _YOUNG:
+            self._discard(left)
 
     def _sweep(self, quiet: Collection[Path]) -> None:
         """Make messages of files that no row speaks of; names that are not ours are left alone."""
@@ -121,17 +122,21 @@ class Recovery:
             known = self._journal.known([message_id for _, (_, message_id) in part])
             orphans = [one for one in part if one[1][1] not in known and one[1][1] not in self._in_progress]
             self._each(orphans, lambda one: self._adopt(one[0], *one[1]))
+            # Killed between its row and its move, the last process left it here.
+            lost = [path for path, (_, message_id) in part if known.get(message_id) == VoicemailState.LOST]
+            self._each(lost, lambda path: self._workers.run(self._spool.quarantine, path))
 
     def _retire(self) -> None:
-        """Remove audio whose every recipient was final longer ago than the retention."""
-        while old := self._journal.past_retention(self._clock() - self._retention):
-            if not self._each(old, lambda one: self._remove(*one)):
+        """Remove audio and forget callers whose every recipient was final longer ago than the retention."""
+        before = self._clock.earliest() - self._retention
+        while old := self._journal.past_retention(before):
+            if not self._each(old, self._forget):
                 return
 
-    def _remove(self, message_id: str, path: Path) -> None:
-        self._workers.run(path.unlink, missing_ok=True)
-        self._journal.audio_removed(message_id, self._clock())
-        self._telemetry.service("audio_removed", message=message_id)
+    def _forget(self, one: Kept) -> None:
+        self._workers.run(self._spool.remove, one.recording_file)
+        self._journal.forget(one.message_id, self._clock())
+        self._telemetry.service("forgotten", message=one.message_id)
 
     def _each(self, items: Iterable[T], work: Callable[[T], None]) -> bool:
         """Do the work for every item; one that fails is said once a process and tried again next round."""
@@ -146,32 +151,29 @@ class Recovery:
                     self._telemetry.trouble("recovery_stopped", str(error))
         return whole
 
-    def _release_leases(self, *, everyone: bool) -> None:
-        queued, held = self._journal.release_leases(self._clock(), everyone=everyone)
-        if queued:
-            self._telemetry.recovered("requeued", queued)
-        if held:
-            self._telemetry.trouble(
-                "held", f"{held} deliveries crashed the service again and again; see them"
-            )
-            self._telemetry.recovered("held", held)
-
     def _read(self, left: OpenCall, path: Path) -> None:
         try:
             recording = self._workers.run(self._spool.admit, path)
         except RecordingError as error:
-            if self._journal.lose(left.message_id, self._clock()):
-                self._telemetry.message_closed(left.call.mailbox, VoicemailState.LOST)
-                aside = self._workers.run(self._spool.quarantine, path)
-                self._telemetry.recovered("lost", message=left.message_id, why=str(error), to=str(aside))
+            self._lose(left, path, str(error))
             return
         if recording.duration_ms == 0:
-            self._discard(left, CallResult.NO_AUDIO)
+            # Whoever lost control of this call cannot know whether its caller spoke.
+            self._discard(left)
         else:
             self._keep(left.message_id, left.call, recording, left.recipients, "kept")
 
-    def _discard(self, left: OpenCall, why: CallResult) -> None:
-        if self._journal.discard(left.message_id, why, self._clock()):
+    def _lose(self, left: OpenCall, path: Path, why: str) -> None:
+        if self._journal.lose(left.message_id, CallResult.RECORD_FAILED, self._clock(), left.recipients):
+            self._kept()
+            self._telemetry.message_closed(left.call.mailbox, VoicemailState.LOST)
+        aside = self._workers.run(self._spool.quarantine, path)
+        self._telemetry.recovered("lost", message=left.message_id, why=why, to=str(aside))
+
+    def _discard(self, left: OpenCall) -> None:
+        why = CallResult.CONTROL_LOST
+        if self._journal.discard(left.message_id, why, self._clock(), left.recipients):
+            self._kept()
             self._telemetry.message_closed(left.call.mailbox, VoicemailState.DISCARDED)
             self._telemetry.recovered(
                 "discarded", call=left.call.call_id, message=left.message_id, why=why.value
@@ -181,23 +183,29 @@ class Recovery:
         """Make a file whose row was lost a message of its own: its name still says whose it is, and when."""
         known = self._mailboxes.get(mailbox) or self._mailboxes.get(DEFAULT)
         try:
-            if known is None:
-                raise RecordingError(f"{path.name}: there is no mailbox {mailbox} any more")
-            recording = self._workers.run(self._spool.admit, path)
-            if recording.duration_ms == 0:
-                raise RecordingError(f"{path.name}: holds no audio")
             arrived_at = ULID.from_str(message_id).datetime
-        except (RecordingError, ValueError) as error:
+        except ValueError:
+            known = None
+        if known is None:
             aside = self._workers.run(self._spool.quarantine, path)
-            self._telemetry.recovered("lost", message=message_id, why=str(error), to=str(aside))
+            why = f"{path.name}: there is no mailbox {mailbox} any more, or no such time"
+            self._telemetry.recovered("lost", message=message_id, why=why, to=str(aside))
             return
         nobody = Caller(number="", name="", withheld=False)
         call = Call(
             f"recovered-{message_id}", known.key, Reason.DIRECT, nobody, "", arrived_at, known.language
         )
-        recipients = tuple(recipient.address for recipient in known.recipients)
-        self._journal.begin(message_id, call, path.name, 30, recipients)
-        self._keep(message_id, call, recording, recipients, "orphan")
+        left = OpenCall(message_id, call, known.addresses, path.name)
+        self._journal.begin(message_id, call, path.name, _BEGIN_SECONDS, known.addresses)
+        try:
+            recording = self._workers.run(self._spool.admit, path)
+        except RecordingError as error:
+            self._lose(left, path, str(error))
+            return
+        if recording.duration_ms == 0:
+            self._lose(left, path, f"{path.name}: holds no audio")
+        else:
+            self._keep(message_id, call, recording, left.recipients, "orphan")
 
     def _keep(
         self, message_id: str, call: Call, recording: Recording, recipients: tuple[str, ...], kind: str

@@ -252,8 +252,7 @@ class Session:
         call, mailbox = self._of_call()
         file = self._desk.spool.place(mailbox.key, self._message_id).name
         try:
-            recipients = [recipient.address for recipient in mailbox.recipients]
-            self._desk.journal.begin(self._message_id, call, file, _BEGIN_SECONDS, recipients)
+            self._desk.journal.begin(self._message_id, call, file, _BEGIN_SECONDS, mailbox.addresses)
         except JournalError as error:
             self._why = str(error)
             return BeginFailed()
@@ -265,16 +264,17 @@ class Session:
             recording = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.admit(take.path), None)
             if recording is None:
                 raise JournalError("the recordings folder does not answer")
+            cut = take.ended_by is EndedBy.CUT
             if recording.duration_ms == 0:
-                return self._nothing(CallResult.NO_AUDIO)
-            if recording.duration_ms < mailbox.min_seconds * 1000:
+                # Cut off before a first word was on disk, it is no empty message.
+                return self._nothing(CallResult.RECORD_FAILED if cut else CallResult.NO_AUDIO)
+            if recording.duration_ms < mailbox.min_seconds * 1000 and not cut:
                 return self._nothing(CallResult.TOO_SHORT)
-            recipients = [recipient.address for recipient in mailbox.recipients]
             desk.journal.keep(
                 self._message_id,
                 recording,
                 take.ended_by,
-                recipients,
+                mailbox.addresses,
                 now=desk.clock(),
                 timeout_seconds=_KEEP_SECONDS,
             )
@@ -295,10 +295,12 @@ class Session:
 
     def _unreadable(self, take: Take, why: str) -> Input:
         """The switch recorded nothing that can be read: it could not write, or wrote something else."""
-        desk, (call, _) = self._desk, self._of_call()
+        desk, (call, mailbox) = self._desk, self._of_call()
         self._result, self._why = CallResult.RECORD_FAILED, why
         try:
-            desk.journal.lose(self._message_id, desk.clock())
+            told = mailbox.told_of_empty(self._result, call.caller)
+            desk.journal.lose(self._message_id, self._result, desk.clock(), told)
+            desk.kept()
             desk.telemetry.message_closed(call.mailbox, VoicemailState.LOST)
             aside = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.set_aside(take.path), None)
             if aside:
@@ -308,10 +310,12 @@ class Session:
         return KeepFailed()
 
     def _discard(self, why: CallResult) -> None:
-        call, _ = self._of_call()
+        call, mailbox = self._of_call()
         self._result = why
         try:
-            self._desk.journal.discard(self._message_id, why, self._desk.clock())
+            told = mailbox.told_of_empty(why, call.caller)
+            self._desk.journal.discard(self._message_id, why, self._desk.clock(), told)
+            self._desk.kept()
             self._desk.telemetry.message_closed(call.mailbox, VoicemailState.DISCARDED)
         except JournalError as error:
             # The row stays open; recovery closes it.

@@ -159,6 +159,21 @@ class Spool:
         """Quarantine a file, if there is one."""
         return self.quarantine(path) if os.path.lexists(path) else None
 
+    def remove(self, name: str) -> list[Path]:
+        """Remove a message's audio, wherever it lies; return what was there. May be repeated.
+
+        Only for a message that is forgotten: past its retention, or because its caller asks.
+        """
+        if not _NAME.fullmatch(name):
+            return []
+        places = [self.recordings / name, *self.corrupt.glob(f"{name}*")]
+        found = [path for path in places if os.path.lexists(path)]
+        for path in found:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in found}:
+            sync_folder(folder)
+        return found
+
     def files(self) -> list[Seen]:
         """Return the plain files in the folder.
 

@@ -252,7 +252,7 @@ class Telemetry:
         smtp_class = f"{verdict.code // 100}xx" if verdict.code else "none"
         self._attempts.labels(result, smtp_class if smtp_class in _CLASSES else "none").inc()
         if isinstance(verdict, Delivered):
-            self._lag.observe(max(0.0, (finished_at - attempt.voicemail.kept_at).total_seconds()))
+            self._lag.observe(max(0.0, (finished_at - attempt.voicemail.closed_at).total_seconds()))
             self._last_delivery.set(finished_at.timestamp())
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours
@@ -265,6 +265,7 @@ class Telemetry:
                 "message": attempt.voicemail.message_id,
                 "mailbox": attempt.voicemail.call.mailbox,
                 "rcpt": attempt.recipient,
+                "about": attempt.undelivered.recipient if attempt.undelivered else None,
                 "attempt": attempt.number,
                 "result": result,
                 "code": verdict.code,
@@ -274,6 +275,13 @@ class Telemetry:
                 "why": "our set-up is refused, not the message" if getattr(verdict, "ours", False) else None,
             },
         )
+
+    def mail_server(self, *, reachable: bool, why: str = "") -> None:
+        """The mail server went away, or is back."""
+        if reachable:
+            self._log("info", "mail_server_back", {})
+        else:
+            self._log("error", "mail_server_unreachable", {"why": one_line(why, 300)})
 
     def recovered(self, kind: str, count: int = 1, **fields: Value) -> None:
         """Recovery set something right."""

@@ -46,6 +46,7 @@ def _show(asked: argparse.Namespace) -> int:
         "max_seconds": mailbox.max_seconds,
         "min_seconds": mailbox.min_seconds,
         "silence_seconds": mailbox.silence_seconds,
+        "notify_empty": mailbox.notify_empty,
         "holidays": mailbox.holidays or "",
         **{f"greeting {reason}": path for reason, path in mailbox.greetings.items()},
     }

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.hours import Week, is_open
-from esl_voicemail.model import Reason
+from esl_voicemail.model import TECHNICAL, Caller, CallResult, Reason
 
 # Calls for a mailbox that is not configured come to the one of this name, if there is one.
 DEFAULT = "default"
@@ -35,6 +35,22 @@ class Mailbox:
     max_seconds: int
     min_seconds: int
     silence_seconds: int
+    notify_empty: str = "never"
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Who gets the mails, as bare addresses."""
+        return tuple(recipient.address for recipient in self.recipients)
+
+    def told_of_empty(self, result: CallResult, caller: Caller) -> tuple[str, ...]:
+        """Return who is mailed of a call that left no audio: all or nobody."""
+        known = bool(caller.number) and not caller.withheld
+        told = (
+            result in TECHNICAL
+            or self.notify_empty == "always"
+            or (self.notify_empty == "known-callers" and known)
+        )
+        return self.addresses if told else ()
 
     def greeting(self, reason: Reason) -> Path:
         """Return the greeting for a reason, or the default one."""

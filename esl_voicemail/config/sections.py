@@ -25,6 +25,7 @@ from esl_voicemail.model import Reason
 
 Language = Literal["pl", "en"]
 Attachment = Literal["wav", "mp3", "opus"]
+NotifyEmpty = Literal["never", "always", "known-callers"]
 GreetingKey = Literal["default", "no-answer", "busy", "unavailable", "queue-timeout", "after-hours", "direct"]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 
@@ -80,6 +81,7 @@ class MailSection(Section):
     maildir: PathText | None = None
     max_connections: Annotated[StrictInt, Field(ge=1, le=100)] = 4
     retry_days: Annotated[StrictInt, Field(ge=1, le=30)] = 5
+    operator: MailAddressText | None = None
 
     @model_validator(mode="after")
     def _one_way_out(self) -> "MailSection":
@@ -111,6 +113,7 @@ class Inherited(Section):
     max_seconds: Seconds | None = None
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] | None = None
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] | None = None
+    notify_empty: NotifyEmpty | None = None
 
 
 class DefaultsSection(Inherited):
@@ -123,6 +126,7 @@ class DefaultsSection(Inherited):
     max_seconds: Seconds = 300
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] = 1
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] = 7
+    notify_empty: NotifyEmpty = "never"
 
 
 def _some(value: Any) -> Any:

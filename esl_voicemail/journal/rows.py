@@ -6,7 +6,16 @@ from typing import Any
 from sqlalchemy import Row
 
 from esl_voicemail.journal.schema import from_ms, to_ms
-from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording, Voicemail
+from esl_voicemail.model import (
+    Call,
+    Caller,
+    CallResult,
+    EndedBy,
+    Reason,
+    Recording,
+    Voicemail,
+    VoicemailState,
+)
 
 
 def row_of_call(call: Call) -> dict[str, Any]:
@@ -44,13 +53,17 @@ def call_of_row(row: Row[Any]) -> Call:
 
 
 def voicemail_of_row(row: Row[Any], recordings: Path) -> Voicemail:
-    """Return the kept message a row holds."""
+    """Return the message a closed row holds, or the call that left none."""
+    recording = None
+    if row.state == VoicemailState.KEPT.value:
+        recording = Recording(
+            recordings / row.recording_file, row.duration_ms, row.size, row.sha256, bool(row.repaired)
+        )
     return Voicemail(
         message_id=row.message_id,
         call=call_of_row(row),
-        recording=Recording(
-            recordings / row.recording_file, row.duration_ms, row.size, row.sha256, bool(row.repaired)
-        ),
-        ended_by=EndedBy(row.ended_by),
-        kept_at=from_ms(row.closed_at),
+        recording=recording,
+        ended_by=None if row.ended_by is None else EndedBy(row.ended_by),
+        closed_at=from_ms(row.closed_at),
+        result=CallResult(row.result),
     )

@@ -45,8 +45,11 @@ voicemails = Table(
     Column("result", String(32)),
     Column("closed_at", BigInteger),
     Column("audio_removed_at", BigInteger),
+    Column("forgotten_at", BigInteger),
     Index("voicemails_call_id", "call_id"),
     Index("voicemails_state", "state", "arrived_at"),
+    Index("voicemails_caller", "caller_number"),
+    Index("voicemails_forgotten", "forgotten_at", "closed_at"),
 )
 
 deliveries = Table(
@@ -55,17 +58,20 @@ deliveries = Table(
     Column("delivery_id", Integer, primary_key=True, autoincrement=True),
     Column("message_id", String(26), ForeignKey("voicemails.message_id"), nullable=False),
     Column("recipient", String(320), nullable=False),
+    # 0, or the delivery that came to nothing and of which this one tells the operator.
+    Column("about", Integer, nullable=False, server_default="0"),
+    Column("mail_domain", String(255)),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("crashes", Integer, nullable=False),
     Column("queued_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
-    Column("lease_until", BigInteger),
     Column("code", Integer),
     Column("reply", Text),
     Column("finished_at", BigInteger),
-    UniqueConstraint("message_id", "recipient", name="deliveries_once"),
+    UniqueConstraint("message_id", "recipient", "about", name="deliveries_once"),
     Index("deliveries_due", "state", "due_at"),
+    Index("deliveries_age", "state", "queued_at"),
 )
 
 attempts = Table(

@@ -14,7 +14,7 @@ from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.mail.message import Attachment, compose
-from esl_voicemail.model import Voicemail
+from esl_voicemail.model import Attempt, Voicemail
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
 # meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
@@ -23,13 +23,14 @@ _COMPOSING = get_original("_thread", "allocate_lock")()
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Builds the mail of a voicemail for one recipient; blocks on disk and codec."""
+    """Builds the mail of an attempt; blocks on disk and codec."""
 
     mailboxes: Mapping[str, Mailbox]
     sender: MailAddress
 
-    def compose(self, voicemail: Voicemail, recipient: str) -> EmailMessage:
+    def compose(self, attempt: Attempt) -> EmailMessage:
         """Return the mail; ComposeError or RecordingError when a person has to look."""
+        voicemail, recipient = attempt.voicemail, attempt.recipient
         mailbox = mailbox_of(self.mailboxes, voicemail.call.mailbox)
         to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
         audio = self._audio(voicemail, mailbox.attachment)

@@ -82,7 +82,7 @@ def compose(
     message.set_raw("To", _address("To", recipient))
     if mailbox.reply_to:
         message.set_raw("Reply-To", _address("Reply-To", mailbox.reply_to))
-    message["Date"] = format_datetime(voicemail.kept_at.astimezone(mailbox.timezone))
+    message["Date"] = format_datetime(voicemail.closed_at.astimezone(mailbox.timezone))
     message["Message-ID"] = message_id(voicemail, recipient.address, sender.domain)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice answers a machine
     message["Message-Context"] = "voice-message"  # RFC 3458

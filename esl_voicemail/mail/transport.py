@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import gevent
 
+from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, Verdict, one_line
@@ -27,6 +28,9 @@ PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _REPLY_CHARACTERS = 400
 _REPLY_LINES = 128
 _BLOCK_BYTES = 1 << 16
+# The greeting may take its time; a machine that is there answers a connection at once.
+_CONNECT_SECONDS = 30.0
+_CLOSING = 421  # whatever was asked: the server takes no mail now (RFC 5321 section 4.2.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Transport(Protocol):
         """Whether `send` must run on a worker thread."""
 
     def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
-        """Hand the mail over and return what became of it."""
+        """Hand the mail over and return what became of it; ComposeError when it cannot be written out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class SmtpTransport:
         try:
             tls = None if self.security == "none" else _trusting(self.ca_file)
             password = self.password_file.read_text().rstrip("\r\n") if self.password_file else None
-            content = message.as_bytes(policy=POLICY) if message is not None else b""
+            content = _written(message) if message is not None else b""
             return _Ready(tls, password, len(content), _stuffed(content))
         except Exception as error:  # noqa: BLE001 - the greenlet that waits raises it
             return error
@@ -189,7 +193,7 @@ class MaildirTransport:
         try:
             name = self.maildir.store(envelope, message)
         except OSError as error:
-            return Deferred(None, _line(f"Maildir: {error}"), ours=True)
+            return Deferred(None, _line(f"Maildir: {error}"), ours=True, unreachable=True)
         return Delivered(250, f"stored as {name}")
 
 
@@ -201,6 +205,13 @@ class _Ready:
     password: str | None = field(repr=False)
     size: int
     stuffed: bytes = field(repr=False)
+
+
+def _written(message: EmailMessage) -> bytes:
+    try:
+        return message.as_bytes(policy=POLICY)
+    except Exception as error:  # no server is to blame, and no other mail may wait for it
+        raise ComposeError(f"the mail cannot be written out: {type(error).__name__}: {error}") from error
 
 
 @lru_cache(maxsize=4)
@@ -225,7 +236,7 @@ class _Smtp(smtplib.SMTP):
     """smtplib's client, for servers that may wish us ill: no reply is endless, none holds the event loop."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
-        with _within(timeout):
+        with _within(min(timeout, _CONNECT_SECONDS)):
             return super()._get_socket(host, port, timeout)  # type: ignore[misc]
 
     def getreply(self) -> tuple[int, bytes]:
@@ -317,7 +328,7 @@ def _deferred(
 ) -> Deferred:
     if server is not None:
         server.close()
-    return Deferred(_code(code), _line(reply), ours=ours)
+    return Deferred(_code(code), _line(reply), ours=ours, unreachable=True)
 
 
 def _verdict(code: int, reply: bytes) -> Verdict:
@@ -326,7 +337,9 @@ def _verdict(code: int, reply: bytes) -> Verdict:
 
 def _refusal(code: int, reply: bytes) -> Verdict:
     """What a reply means that is not the one hoped for, be it as friendly as may be."""
-    return Bounced(code, _line(reply)) if 500 <= code < 600 else Deferred(_code(code), _line(reply))
+    if 500 <= code < 600:
+        return Bounced(code, _line(reply))
+    return Deferred(_code(code), _line(reply), unreachable=code == _CLOSING)
 
 
 def _code(code: int | None) -> int | None:

@@ -1,0 +1,286 @@
+"""The queue of mails: one row a recipient, claimed, sent and marked; each verb one transaction.
+
+A final state changes only when a person says so, or when a server turns out to have taken the mail.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, exists, func, insert, literal, not_, or_, select, update
+
+from esl_voicemail.errors import JournalError
+from esl_voicemail.journal.rows import voicemail_of_row
+from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
+from esl_voicemail.journal.writer import Writer
+from esl_voicemail.model import (
+    Attempt,
+    Backlog,
+    Bounced,
+    Deferred,
+    Delivered,
+    DeliveryState,
+    Expired,
+    Held,
+    Undelivered,
+    Verdict,
+)
+
+CRASHES_AT_MOST = 3
+# Further ahead than any schedule goes: such a due time was written by a clock that was set back since.
+_NOT_OURS = timedelta(hours=3)
+
+_FINAL: dict[type, DeliveryState] = {
+    Delivered: DeliveryState.DELIVERED,
+    Bounced: DeliveryState.BOUNCED,
+    Expired: DeliveryState.EXPIRED,
+    Held: DeliveryState.HELD,
+}
+_NEEDS_A_PERSON = (DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD)
+
+
+class Queue:
+    """The running service's queue; every call waits for the disk, none holds the event loop."""
+
+    def __init__(self, writer: Writer, recordings: Path) -> None:
+        self._writer = writer
+        self._recordings = recordings
+
+    def claim(
+        self, most: int, now: datetime, mail_domain: str, *, newest_first: bool = False
+    ) -> list[Attempt]:
+        """Take deliveries that are due, the oldest and the newest in turn, and count the attempt.
+
+        The first claim settles the domain of a mail's Message-ID. A row that cannot be read is held.
+        """
+
+        def work(db: Connection) -> list[Attempt]:
+            ids = _due(db, most, now, newest_first=newest_first)
+            db.execute(
+                update(deliveries)
+                .where(deliveries.c.delivery_id.in_(ids))
+                .values(
+                    state=DeliveryState.SENDING.value,
+                    attempts=deliveries.c.attempts + 1,
+                    mail_domain=func.coalesce(deliveries.c.mail_domain, mail_domain),
+                )
+            )
+            found: list[Attempt] = []
+            for row in db.execute(_claimed(ids)):
+                try:
+                    found.append(_attempt(row, self._recordings))
+                except ValueError as error:
+                    _hold(db, row.delivery_id, now, f"its row cannot be read: {error}")
+            return sorted(found, key=lambda one: ids.index(one.delivery_id))
+
+        return self._writer.write(work)
+
+    def next_due(self) -> datetime | None:
+        """Return when the next queued delivery is due, or None when nothing is queued."""
+        statement = select(func.min(deliveries.c.due_at)).where(
+            deliveries.c.state == DeliveryState.QUEUED.value
+        )
+        due = self._writer.write(lambda db: db.execute(statement).scalar())
+        return None if due is None else from_ms(due)
+
+    def mark(
+        self,
+        attempt: Attempt,
+        verdict: Verdict,
+        now: datetime,
+        duration_ms: int,
+        due_at: datetime | None = None,
+        *,
+        operator: str | None = None,
+    ) -> bool:
+        """Record an attempt and its verdict; a Deferred one needs `due_at`, when to try again.
+
+        Where somebody does not get a voicemail, a report to the operator is queued, once. Returns whether
+        the delivery's state changed: not when a person has settled it meanwhile, unless the server took it.
+        """
+        state = _FINAL.get(type(verdict), DeliveryState.QUEUED)
+        if isinstance(verdict, Deferred) and due_at is None:
+            raise JournalError("a deferred delivery needs the time of its next try")
+
+        def work(db: Connection) -> bool:
+            changes = {"state": state.value, "code": verdict.code, "reply": verdict.reply}
+            if due_at is not None and state is DeliveryState.QUEUED:
+                changes |= {"due_at": to_ms(due_at), "crashes": 0}
+            else:
+                changes["finished_at"] = to_ms(now)
+            mine = and_(
+                deliveries.c.delivery_id == attempt.delivery_id,
+                deliveries.c.attempts == attempt.number,
+                deliveries.c.state != DeliveryState.DELIVERED.value
+                if isinstance(verdict, Delivered)
+                else deliveries.c.state == DeliveryState.SENDING.value,
+            )
+            changed = db.execute(update(deliveries).where(mine).values(**changes)).rowcount
+            db.execute(
+                insert(attempts).values(
+                    delivery_id=attempt.delivery_id,
+                    number=attempt.number,
+                    ended_at=to_ms(now),
+                    duration_ms=duration_ms,
+                    result="deferred" if state is DeliveryState.QUEUED else state.value,
+                    code=verdict.code,
+                    reply=verdict.reply,
+                )
+            )
+            if changed and state in _NEEDS_A_PERSON:
+                _report(db, [attempt.delivery_id], operator, now)
+            return bool(changed)
+
+        return self._writer.write(work)
+
+    def reclaim(
+        self, under_way: Collection[int], now: datetime, *, crashed: bool, operator: str | None = None
+    ) -> tuple[int, int]:
+        """Queue again what is marked as being sent and is not; return how many were queued and how many held.
+
+        `crashed`: the process that was sending died; what has seen that three times is held. Only the
+        server that holds the storage's lock may ask, and it knows what is under way.
+        """
+
+        def work(db: Connection) -> tuple[int, int]:
+            dead = and_(
+                deliveries.c.state == DeliveryState.SENDING.value, deliveries.c.delivery_id.not_in(under_way)
+            )
+            held: Sequence[int] = []
+            if crashed:
+                often = and_(dead, deliveries.c.crashes + 1 >= CRASHES_AT_MOST)
+                held = db.execute(select(deliveries.c.delivery_id).where(often)).scalars().all()
+            for delivery_id in held:
+                _hold(db, delivery_id, now, f"the service crashed {CRASHES_AT_MOST} times while sending this")
+            _report(db, held, operator, now)
+            queued = db.execute(
+                update(deliveries)
+                .where(dead)
+                .values(
+                    state=DeliveryState.QUEUED.value,
+                    crashes=deliveries.c.crashes + (1 if crashed else 0),
+                    due_at=to_ms(now),
+                )
+            ).rowcount
+            return queued, len(held)
+
+        return self._writer.write(work)
+
+    def backlog(self) -> Backlog:
+        """Count what is not final yet, and what is held; read by index, whatever the journal's size."""
+        unfinished = [DeliveryState.QUEUED.value, DeliveryState.SENDING.value, DeliveryState.HELD.value]
+        statement = (
+            select(deliveries.c.state, func.count(), func.min(deliveries.c.queued_at))
+            .where(deliveries.c.state.in_(unfinished))
+            .group_by(deliveries.c.state)
+        )
+        rows = self._writer.write(lambda db: db.execute(statement).all())
+        counts = dict.fromkeys(unfinished, 0) | {row[0]: row[1] for row in rows}
+        ages = [row[2] for row in rows if row[0] != DeliveryState.HELD.value]
+        return Backlog(counts, from_ms(min(ages)) if ages else None)
+
+
+def enqueue(db: Connection, message_id: str, recipients: Sequence[str], now: datetime) -> None:
+    """Queue one delivery a recipient, due at once."""
+    row = {**_new(now), "message_id": message_id, "about": 0}
+    if recipients:
+        db.execute(insert(deliveries), [{**row, "recipient": recipient} for recipient in recipients])
+
+
+def _new(now: datetime) -> dict[str, Any]:
+    return {
+        "state": DeliveryState.QUEUED.value,
+        "attempts": 0,
+        "crashes": 0,
+        "queued_at": to_ms(now),
+        "due_at": to_ms(now),
+    }
+
+
+def _due(db: Connection, most: int, now: datetime, *, newest_first: bool) -> list[int]:
+    """After an outage the oldest has waited longest, and the newest is what somebody waits for now."""
+    ready = and_(
+        deliveries.c.state == DeliveryState.QUEUED.value,
+        or_(deliveries.c.due_at <= to_ms(now), deliveries.c.due_at > to_ms(now + _NOT_OURS)),
+    )
+    if not most or not db.execute(select(exists().where(ready))).scalar():
+        return []
+    found = select(deliveries.c.delivery_id).where(ready).limit(most)
+    age, number = deliveries.c.queued_at, deliveries.c.delivery_id
+    oldest = db.execute(found.order_by(age, number)).scalars().all()
+    newest = db.execute(found.order_by(age.desc(), number)).scalars().all()
+    ends = (newest, oldest) if newest_first else (oldest, newest)
+    in_turn = [one for one in chain.from_iterable(zip_longest(*ends)) if one is not None]
+    return list(dict.fromkeys(in_turn))[:most]
+
+
+def _claimed(ids: Sequence[int]) -> Any:
+    """Deliveries with their calls and, of a report, the delivery it is about."""
+    failed = deliveries.alias()
+    return (
+        select(
+            voicemails,
+            deliveries.c.delivery_id,
+            deliveries.c.recipient,
+            deliveries.c.attempts,
+            deliveries.c.queued_at,
+            deliveries.c.mail_domain,
+            failed.c.recipient.label("failed_recipient"),
+            failed.c.state.label("failed_state"),
+            failed.c.code.label("failed_code"),
+            failed.c.reply.label("failed_reply"),
+        )
+        .join(voicemails, voicemails.c.message_id == deliveries.c.message_id)
+        .outerjoin(failed, failed.c.delivery_id == deliveries.c.about)
+        .where(deliveries.c.delivery_id.in_(ids))
+    )
+
+
+def _attempt(row: Row[Any], recordings: Path) -> Attempt:
+    failed = row.failed_recipient
+    return Attempt(
+        delivery_id=row.delivery_id,
+        voicemail=voicemail_of_row(row, recordings),
+        recipient=row.recipient,
+        number=row.attempts,
+        queued_at=from_ms(row.queued_at),
+        mail_domain=row.mail_domain,
+        undelivered=None
+        if failed is None
+        else Undelivered(failed, DeliveryState(row.failed_state), row.failed_code, row.failed_reply or ""),
+    )
+
+
+def _hold(db: Connection, delivery_id: int, now: datetime, why: str) -> None:
+    db.execute(
+        update(deliveries)
+        .where(deliveries.c.delivery_id == delivery_id)
+        .values(
+            state=DeliveryState.HELD.value,
+            crashes=deliveries.c.crashes + 1,
+            code=None,
+            reply=why[:400],
+            finished_at=to_ms(now),
+        )
+    )
+
+
+def _report(db: Connection, delivery_ids: Sequence[int], operator: str | None, now: datetime) -> None:
+    """Queue a report of each to the operator, once; of a report that fails itself nobody is told by mail."""
+    if operator is None or not delivery_ids:
+        return
+    told = deliveries.alias()
+    columns = {
+        **{name: literal(value) for name, value in _new(now).items()},
+        "message_id": deliveries.c.message_id,
+        "recipient": literal(operator),
+        "about": deliveries.c.delivery_id,
+    }
+    statement = select(*columns.values()).where(
+        deliveries.c.delivery_id.in_(delivery_ids),
+        deliveries.c.about == 0,
+        not_(exists().where(told.c.about == deliveries.c.delivery_id)),
+    )
+    db.execute(insert(deliveries).from_select(list(columns), statement))
