@@ -19,7 +19,7 @@ import gevent
 from gevent.event import Event
 from ulid import ULID
 
-from esl_voicemail import checks
+from esl_voicemail import checks, disk
 from esl_voicemail.backoff import Schedule
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
@@ -137,6 +137,7 @@ def build(config: Config) -> Parts:
         new_message_id=lambda: str(ULID()),
         new_application_id=lambda: str(uuid.uuid4()),
         kept=delivery.wake,
+        trouble=lambda: storage_trouble(spool, config.directory),
     )
     recovery = Recovery(
         journal,
@@ -151,7 +152,7 @@ def build(config: Config) -> Parts:
     )
     readiness = Readiness(
         workers,
-        lambda: spool.trouble() or journal_gone(config.directory),
+        desk.trouble,
         lambda: free_bytes(config.recordings),
         telemetry,
     )
@@ -306,7 +307,12 @@ def free_bytes(folder: Path) -> int:
         return 0
 
 
-def journal_gone(directory: Path) -> str | None:
-    """Say that the journal's file was removed under us: what is written now is lost with this process."""
-    path = directory / FILE
-    return None if path.exists() else f"{path}: the journal was removed while in use; restart the service"
+def storage_trouble(spool: Spool, directory: Path) -> str | None:
+    """Return why a call taken now could not be recorded or noted, or None when it can."""
+    trouble = spool.trouble()
+    if trouble:
+        return trouble
+    if not (directory / FILE).exists():
+        # What is written now would be lost with this process.
+        return f"{directory / FILE}: the journal was removed while in use; restart the service"
+    return disk.trouble(directory, spool.min_free_bytes)

@@ -79,6 +79,7 @@ class Desk:
     new_message_id: Callable[[], str]
     new_application_id: Callable[[], str]
     kept: Callable[[], None]
+    trouble: Callable[[], str | None]
     in_progress: set[str] = field(default_factory=set)
 
 
@@ -176,7 +177,7 @@ class Session:
             return CallResult.FAILED, str(error)
         self._mailbox = mailbox
         slow: str | None = "the recordings folder does not answer"
-        trouble = desk.workers.run_within(_SPOOL_SECONDS, desk.spool.trouble, slow)
+        trouble = desk.workers.run_within(_SPOOL_SECONDS, desk.trouble, slow)
         return (CallResult.FAILED, trouble) if trouble else None
 
     def _converse(self) -> None:

@@ -10,11 +10,11 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from esl_voicemail import disk
 from esl_voicemail.audio import wav
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.model import MAILBOX_NAME, Recording
@@ -88,16 +88,9 @@ class Spool:
             shadow = next((rate for rate in _RATES if (folder / rate).exists()), None)
             if shadow:
                 return f"{folder}/{shadow}: the switch would write there instead; remove or rename it"
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-            free = shutil.disk_usage(folder).free
         except OSError as error:
-            return f"{folder}: cannot be written: {error.strerror}"
-        if free < self.min_free_bytes:
-            return (
-                f"{folder}: {free >> 20} MiB free, less than storage.min_free_mb {self.min_free_bytes >> 20}"
-            )
-        return None
+            return f"{folder}: cannot be read: {error.strerror}"
+        return disk.trouble(folder, self.min_free_bytes)
 
     def place(self, mailbox: str, message_id: str) -> Path:
         """Return where a message's audio goes."""

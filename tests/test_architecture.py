@@ -14,7 +14,8 @@ PACKAGE = "esl_voicemail"
 
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"", "errors", "model", "hours", "backoff", "logline", "logwriter", "workers"}),
+    frozenset({"", "errors", "model", "hours", "backoff", "window", "clock", "disk"}),
+    frozenset({"logline", "logwriter", "workers"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "binding", "esl.commands", "esl.arrival", "esl"}),
     frozenset({"mail", "running", "esl.channel"}),
@@ -40,6 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 PURE = (
     "dialogue",
     "backoff",
+    "window",
     "hours",
     "logline",
     "esl.commands",

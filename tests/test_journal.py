@@ -23,6 +23,7 @@ from sqlalchemy import Connection, event, func, insert, select
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, migrate, open_engine, url_of
+from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.schema import attempts, deliveries, metadata, voicemails
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import (
@@ -43,7 +44,7 @@ from esl_voicemail.model import (
 from tests.support.service import until
 
 NOW = datetime(2026, 7, 15, 10, 30, 0, 123_000, UTC)
-LEASE = timedelta(minutes=60)
+DOMAIN = "example.com"
 MINUTE = timedelta(minutes=1)
 _numbers = itertools.count()
 
@@ -105,7 +106,7 @@ def kept(journal: Journal, *recipients: str, at: datetime = NOW) -> str:
 
 
 def claimed(journal: Journal, now: datetime = NOW) -> Attempt:
-    [attempt] = journal.claim(10, now, LEASE)
+    [attempt] = journal.queue.claim(10, now, DOMAIN)
     return attempt
 
 
@@ -165,7 +166,7 @@ def test_a_call_gets_one_fate_whoever_comes_later(journal, reader, fates):
     give = {
         "keep": lambda: journal.keep(message_id, audio, EndedBy.KEY, ["anna@example.com"], now=NOW),
         "discard": lambda: journal.discard(message_id, CallResult.TOO_SHORT, NOW),
-        "lose": lambda: journal.lose(message_id, NOW),
+        "lose": lambda: journal.lose(message_id, CallResult.RECORD_FAILED, NOW),
     }
     changed = [give[fate]() for fate in (*fates, *fates)]
     assert changed == [True, False, False, False, False, False]
@@ -182,7 +183,7 @@ def test_a_fate_for_a_call_that_was_never_begun_is_refused(journal, fate):
     give = {
         "keep": lambda: journal.keep("nobody", audio, EndedBy.KEY, ["anna@example.com"], now=NOW),
         "discard": lambda: journal.discard("nobody", CallResult.TOO_SHORT, NOW),
-        "lose": lambda: journal.lose("nobody", NOW),
+        "lose": lambda: journal.lose("nobody", CallResult.RECORD_FAILED, NOW),
     }[fate]
     with pytest.raises(JournalError, match="nobody"):
         give()
@@ -194,15 +195,15 @@ def test_a_keep_that_fails_half_way_leaves_the_call_open(journal):
     with pytest.raises(JournalError):
         journal.keep(message_id, audio, EndedBy.KEY, ["anna@example.com"] * 2, now=NOW)
     assert [one.message_id for one in journal.open_calls()] == [message_id]
-    assert journal.claim(10, NOW, LEASE) == []
+    assert journal.queue.claim(10, NOW, DOMAIN) == []
     assert journal.keep(message_id, audio, EndedBy.KEY, ["anna@example.com"], now=NOW)
 
 
 def test_known_names_the_messages_that_have_a_row(journal):
     ids = [begun(journal), kept(journal)]
-    assert journal.known([*ids, new_id(), "", "x" * 26]) == set(ids)
-    assert journal.known([]) == set()
-    assert journal.known([new_id() for _ in range(500)]) == set()
+    assert journal.known([*ids, new_id(), "", "x" * 26]) == dict(zip(ids, ["open", "kept"], strict=True))
+    assert journal.known([]) == {}
+    assert journal.known([new_id() for _ in range(500)]) == {}
 
 
 # --- deliveries --------------------------------------------------------------------------------------
@@ -210,40 +211,41 @@ def test_known_names_the_messages_that_have_a_row(journal):
 
 def test_a_kept_message_is_due_at_once_for_each_recipient_and_claimed_as_it_was_kept(journal, tmp_path):
     message_id = kept(journal, "anna@example.com", "jan@example.com")
-    found = journal.claim(10, NOW, LEASE)
+    found = journal.queue.claim(10, NOW, DOMAIN)
     assert [one.recipient for one in found] == ["anna@example.com", "jan@example.com"]
     for attempt in found:
         assert attempt.voicemail.message_id == message_id
         assert attempt.voicemail.call == new_call()
         assert attempt.voicemail.recording == recording(tmp_path, message_id)
         assert attempt.voicemail.ended_by is EndedBy.KEY
-        assert attempt.voicemail.kept_at == NOW
-        assert (attempt.number, attempt.queued_at, attempt.lease) == (1, NOW, NOW + LEASE)
+        assert attempt.voicemail.closed_at == NOW
+        assert (attempt.number, attempt.queued_at, attempt.mail_domain) == (1, NOW, DOMAIN)
 
 
 def test_what_is_claimed_is_not_claimed_again(journal):
     kept(journal, *(f"r{n}@example.com" for n in range(10)))
-    parts = [journal.claim(3, NOW, LEASE) for _ in range(5)]
+    parts = [journal.queue.claim(3, NOW, DOMAIN) for _ in range(5)]
     assert [len(part) for part in parts] == [3, 3, 3, 1, 0]
     assert len({one.recipient for part in parts for one in part}) == 10
-    assert journal.claim(0, NOW, LEASE) == []
+    assert journal.queue.claim(0, NOW, DOMAIN) == []
 
 
 def test_greenlets_that_claim_at_once_share_what_is_due(journal):
     kept(journal, *(f"r{n}@example.com" for n in range(40)))
-    workers = [gevent.spawn(journal.claim, 5, NOW, LEASE) for _ in range(10)]
+    workers = [gevent.spawn(journal.queue.claim, 5, NOW, DOMAIN) for _ in range(10)]
     found = [one.delivery_id for worker in workers for one in worker.get(timeout=20)]
     assert len(found) == len(set(found)) == 40
 
 
-def test_the_oldest_due_is_claimed_first_and_nothing_before_it_is_due(journal):
+def test_nothing_is_claimed_before_it_is_due(journal):
     second, first = kept(journal, at=NOW + MINUTE), kept(journal, at=NOW)
     third = kept(journal, at=NOW + 2 * MINUTE)
-    assert journal.claim(10, NOW - MINUTE, LEASE) == []
-    assert [one.voicemail.message_id for one in journal.claim(10, NOW + MINUTE, LEASE)] == [first, second]
-    assert journal.next_due() == NOW + 2 * MINUTE
-    assert [one.voicemail.message_id for one in journal.claim(10, NOW + 2 * MINUTE, LEASE)] == [third]
-    assert journal.next_due() is None
+    assert journal.queue.claim(10, NOW - MINUTE, DOMAIN) == []
+    found = journal.queue.claim(10, NOW + MINUTE, DOMAIN)
+    assert [one.voicemail.message_id for one in found] == [first, second]
+    assert journal.queue.next_due() == NOW + 2 * MINUTE
+    assert [one.voicemail.message_id for one in journal.queue.claim(10, NOW + 2 * MINUTE, DOMAIN)] == [third]
+    assert journal.queue.next_due() is None
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_the_oldest_due_is_claimed_first_and_nothing_before_it_is_due(journal):
 def test_a_verdict_is_recorded_with_the_servers_words(journal, reader, verdict, state, result):
     message_id = kept(journal)
     due_at = NOW + 5 * MINUTE if state == "queued" else None
-    assert journal.mark(claimed(journal), verdict, NOW + MINUTE, 1234, due_at)
+    assert journal.queue.mark(claimed(journal), verdict, NOW + MINUTE, 1234, due_at)
     story = reader.show(message_id)
     assert story is not None
     [to] = story.deliveries
@@ -269,51 +271,155 @@ def test_a_verdict_is_recorded_with_the_servers_words(journal, reader, verdict, 
     [tried] = to.attempts
     assert (tried.number, tried.ended_at, tried.duration_ms) == (1, NOW + MINUTE, 1234)
     assert (tried.result, tried.code, tried.reply) == (result, verdict.code, verdict.reply)
-    assert journal.next_due() == due_at
-    assert journal.claim(10, NOW + 4 * MINUTE, LEASE) == []
-    assert [one.number for one in journal.claim(10, NOW + 5 * MINUTE, LEASE)] == ([2] if due_at else [])
+    assert journal.queue.next_due() == due_at
+    assert journal.queue.claim(10, NOW + 4 * MINUTE, DOMAIN) == []
+    assert [one.number for one in journal.queue.claim(10, NOW + 5 * MINUTE, DOMAIN)] == (
+        [2] if due_at else []
+    )
 
 
 def test_a_deferred_verdict_needs_its_next_try(journal):
     kept(journal)
     with pytest.raises(JournalError):
-        journal.mark(claimed(journal), Deferred(450, "later"), NOW, 1)
+        journal.queue.mark(claimed(journal), Deferred(450, "later"), NOW, 1)
 
 
 def test_marking_an_attempt_twice_changes_nothing_the_second_time(journal, reader):
     message_id = kept(journal)
     attempt = claimed(journal)
-    assert journal.mark(attempt, Deferred(450, "later"), NOW, 1, NOW + MINUTE)
-    assert not journal.mark(attempt, Delivered(250, "ok"), NOW, 1)
+    assert journal.queue.mark(attempt, Deferred(450, "later"), NOW, 1, NOW + MINUTE)
+    assert not journal.queue.mark(attempt, Bounced(550, "no"), NOW, 1)
     assert reader.show(message_id).deliveries[0].state == "queued"
 
 
-@pytest.mark.parametrize("everyone", [True, False])
-def test_a_released_lease_is_due_again_at_once(journal, everyone):
+@pytest.mark.parametrize("crashed", [True, False])
+def test_what_is_marked_as_being_sent_and_is_not_is_due_again_at_once(journal, crashed):
     kept(journal)
     claimed(journal)
-    later = NOW + LEASE + MINUTE
-    assert journal.release_leases(later, everyone=everyone) == (1, 0)
-    assert claimed(journal, later).number == 2
+    assert journal.queue.reclaim((), NOW, crashed=crashed) == (1, 0)
+    assert journal.queue.reclaim((), NOW, crashed=crashed) == (0, 0)
+    assert claimed(journal).number == 2
 
 
-def test_a_lease_that_still_runs_is_released_only_by_a_server_that_is_alone(journal):
+def test_what_is_being_sent_is_left_alone(journal):
+    kept(journal, "a@example.com", "b@example.com")
+    first, second = journal.queue.claim(2, NOW, DOMAIN)
+    assert journal.queue.reclaim([first.delivery_id], NOW, crashed=False) == (1, 0)
+    assert claimed(journal).delivery_id == second.delivery_id
+
+
+def test_only_crashes_count_as_crashes(journal):
     kept(journal)
-    claimed(journal)
-    assert journal.release_leases(NOW + LEASE, everyone=False) == (0, 0)
-    assert journal.release_leases(NOW + LEASE, everyone=True) == (1, 0)
-    assert journal.release_leases(NOW + LEASE, everyone=True) == (0, 0)
+    for _ in range(9):
+        claimed(journal)
+        assert journal.queue.reclaim((), NOW, crashed=False) == (1, 0)
+    for outcome in [(1, 0), (1, 0), (0, 1)]:
+        claimed(journal)
+        assert journal.queue.reclaim((), NOW, crashed=True) == outcome
+
+
+def test_the_domain_of_a_mail_is_settled_by_its_first_claim(journal):
+    kept(journal)
+    [first] = journal.queue.claim(1, NOW, "old.example.com")
+    assert journal.queue.mark(first, Deferred(450, "later"), NOW, 1, NOW)
+    [second] = journal.queue.claim(1, NOW, "new.example.com")
+    assert (first.mail_domain, second.mail_domain) == ("old.example.com", "old.example.com")
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_the_oldest_and_the_newest_are_claimed_in_turn(journal, newest_first):
+    ids = [kept(journal, at=NOW + n * MINUTE) for n in range(5)]
+    found = journal.queue.claim(5, NOW + 9 * MINUTE, DOMAIN, newest_first=newest_first)
+    order = [4, 0, 3, 1, 2] if newest_first else [0, 4, 1, 3, 2]
+    assert [one.voicemail.message_id for one in found] == [ids[n] for n in order]
+
+
+def test_a_due_time_that_only_a_wrong_clock_can_have_written_is_due(journal):
+    kept(journal)
+    assert journal.queue.mark(claimed(journal), Deferred(450, "later"), NOW, 1, NOW + timedelta(hours=2))
+    assert journal.queue.claim(1, NOW, DOMAIN) == []
+    # Set back by an hour and a half, the clock would make it wait three and a half.
+    assert len(journal.queue.claim(1, NOW - timedelta(minutes=90), DOMAIN)) == 1
+
+
+def test_a_server_that_took_the_mail_after_all_has_the_last_word(journal, reader):
+    message_id = kept(journal)
+    attempt = claimed(journal)
+    assert journal.queue.reclaim((), NOW, crashed=False) == (1, 0)
+    assert journal.queue.mark(attempt, Delivered(250, "ok"), NOW, 1)
+    assert reader.show(message_id).deliveries[0].state == "delivered"
+    assert not journal.queue.mark(attempt, Delivered(250, "ok"), NOW, 1)
+
+
+# --- notices and reports -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", [("anna@example.com", "jan@example.com"), ()])
+@pytest.mark.parametrize("way", ["discard", "lose"])
+def test_who_is_told_of_a_call_without_audio_has_a_notice_queued_with_its_fate(journal, told, way):
+    message_id = begun(journal)
+    close = getattr(journal, way)
+    assert close(message_id, CallResult.RECORD_FAILED, NOW, told)
+    assert not close(message_id, CallResult.RECORD_FAILED, NOW, told)
+    found = journal.queue.claim(10, NOW, DOMAIN)
+    assert tuple(one.recipient for one in found) == told
+    for one in found:
+        assert one.voicemail.recording is None
+        assert one.voicemail.ended_by is None
+        assert one.voicemail.result is CallResult.RECORD_FAILED
+
+
+@pytest.mark.parametrize(
+    "verdict", [Bounced(550, "no such user"), Expired(450, "later"), Held("no such file")], ids=str
+)
+def test_the_operator_is_told_once_of_a_recipient_who_will_not_get_it(journal, verdict):
+    kept(journal, "anna@example.com")
+    attempt = claimed(journal)
+    assert journal.queue.mark(attempt, verdict, NOW, 1, operator="ops@example.com")
+    assert not journal.queue.mark(attempt, verdict, NOW, 1, operator="ops@example.com")
+    report = claimed(journal)
+    assert report.recipient == "ops@example.com"
+    assert report.voicemail == attempt.voicemail
+    assert report.undelivered.recipient == "anna@example.com"
+    assert (report.undelivered.code, report.undelivered.reply) == (verdict.code, verdict.reply)
+    # Of a report that comes to nothing itself, nobody is told by mail.
+    assert journal.queue.mark(report, Bounced(550, "no"), NOW, 1, operator="ops@example.com")
+    assert journal.queue.claim(10, NOW, DOMAIN) == []
+
+
+def test_an_operator_who_is_a_recipient_too_gets_both(journal):
+    kept(journal, "anna@example.com", "ops@example.com")
+    anna, ops = journal.queue.claim(2, NOW, DOMAIN)
+    assert journal.queue.mark(anna, Bounced(550, "no"), NOW, 1, operator="ops@example.com")
+    assert journal.queue.mark(ops, Delivered(250, "ok"), NOW, 1, operator="ops@example.com")
+    assert claimed(journal).undelivered.recipient == "anna@example.com"
+
+
+def test_what_crashed_the_service_again_and_again_is_reported_when_it_is_held(journal):
+    kept(journal)
+    for _ in range(3):
+        claimed(journal)
+        journal.queue.reclaim((), NOW, crashed=True, operator="ops@example.com")
+    report = claimed(journal)
+    assert report.undelivered.state == "held"
+    assert "crashed 3 times" in report.undelivered.reply
+
+
+def test_without_an_operator_nothing_is_reported(journal):
+    kept(journal)
+    assert journal.queue.mark(claimed(journal), Bounced(550, "no"), NOW, 1)
+    assert journal.queue.claim(10, NOW, DOMAIN) == []
 
 
 def test_backlog_counts_what_is_not_final_and_says_how_old_the_oldest_is(journal):
-    assert journal.backlog().counts == {"queued": 0, "sending": 0, "held": 0}
-    assert journal.backlog().oldest is None
+    assert journal.queue.backlog().counts == {"queued": 0, "sending": 0, "held": 0}
+    assert journal.queue.backlog().oldest is None
     kept(journal, at=NOW - 3 * MINUTE)
-    assert journal.mark(claimed(journal), Held("look at this"), NOW, 1)
+    assert journal.queue.mark(claimed(journal), Held("look at this"), NOW, 1)
     kept(journal, "a@example.com", "b@example.com", "c@example.com", "d@example.com", at=NOW - MINUTE)
-    first, *_ = journal.claim(2, NOW, LEASE)
-    assert journal.mark(first, Delivered(250, "ok"), NOW, 1)
-    backlog = journal.backlog()
+    first, *_ = journal.queue.claim(2, NOW, DOMAIN)
+    assert journal.queue.mark(first, Delivered(250, "ok"), NOW, 1)
+    backlog = journal.queue.backlog()
     assert backlog.counts == {"queued": 2, "sending": 1, "held": 1}
     assert backlog.oldest == NOW - MINUTE
 
@@ -329,12 +435,12 @@ def test_backlog_counts_what_is_not_final_and_says_how_old_the_oldest_is(journal
         (["delivered", "sending"], False),
         (["delivered", "late"], False),
         (["discarded"], True),
-        (["lost"], False),
+        (["lost"], True),
         (["open"], False),
     ],
     ids=str,
 )
-def test_only_audio_that_nobody_waits_for_is_past_its_retention(journal, tmp_path, fates, past):
+def test_only_what_nobody_waits_for_is_past_its_retention(journal, fates, past):
     before = NOW + MINUTE
     verdicts = {
         "delivered": Delivered(250, "ok"),
@@ -348,16 +454,16 @@ def test_only_audio_that_nobody_waits_for_is_past_its_retention(journal, tmp_pat
         if fates == ["discarded"]:
             journal.discard(message_id, CallResult.TOO_SHORT, NOW)
         elif fates == ["lost"]:
-            journal.lose(message_id, NOW)
+            journal.lose(message_id, CallResult.RECORD_FAILED, NOW)
     else:
         message_id = kept(journal, *(f"{n}.{fate}@example.com" for n, fate in enumerate(fates)))
-        for attempt in journal.claim(len(fates) - ("queued" in fates), NOW, LEASE):
+        for attempt in journal.queue.claim(len(fates) - ("queued" in fates), NOW, DOMAIN):
             fate = attempt.recipient.split(".")[1].removesuffix("@example")
             if fate in verdicts:
-                journal.mark(attempt, verdicts[fate], before if fate == "late" else NOW, 1)
+                journal.queue.mark(attempt, verdicts[fate], before if fate == "late" else NOW, 1)
     found = journal.past_retention(before)
-    assert found == ([(message_id, tmp_path / f"sales.{message_id}.wav")] if past else [])
-    journal.audio_removed(message_id, NOW)
+    assert found == ([Kept(message_id, f"sales.{message_id}.wav")] if past else [])
+    journal.forget(message_id, NOW)
     assert journal.past_retention(before) == []
 
 
@@ -534,7 +640,7 @@ def test_what_was_answered_survives_a_kill_right_after(tmp_path):
         process.send_signal(signal.SIGKILL)
         assert process.wait(20) == -signal.SIGKILL
     journal = Journal(url_of(tmp_path), tmp_path)
-    found = journal.claim(10, NOW, LEASE)
+    found = journal.queue.claim(10, NOW, DOMAIN)
     assert [(one.voicemail.message_id, one.recipient) for one in found] == [
         (message_id, "anna@example.com"),
         (message_id, "jan@example.com"),
@@ -559,7 +665,7 @@ def test_opening_again_migrates_nothing_and_loses_nothing(tmp_path):
         assert [one.message_id for one in journal.open_calls()] == ids
         journal.close()
     database = sqlite3.connect(tmp_path / FILE)
-    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
     database.close()
 
 
@@ -601,8 +707,8 @@ def test_the_reader_sees_what_is_committed_while_the_writer_goes_on(journal, rea
     assert [(one.message_id, one.state, one.recipients, one.delivered) for one in reader.list()] == [
         (first, "kept", 2, 0)
     ]
-    attempt = journal.claim(1, NOW, LEASE)[0]
-    assert journal.mark(attempt, Delivered(250, "ok"), NOW, 1)
+    attempt = journal.queue.claim(1, NOW, DOMAIN)[0]
+    assert journal.queue.mark(attempt, Delivered(250, "ok"), NOW, 1)
     second = begun(journal, NOW + MINUTE)
     assert [(one.message_id, one.state, one.recipients, one.delivered) for one in reader.list()] == [
         (second, "open", 0, 0),

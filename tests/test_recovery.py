@@ -1,8 +1,10 @@
 """Recovery: what a crash left behind becomes a message once, and nothing that is not ours is touched."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,11 +12,12 @@ from pathlib import Path
 import pytest
 from ulid import ULID
 
+from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, load
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import Journal, JournalReader
-from esl_voicemail.journal.engine import url_of
-from esl_voicemail.model import Call, Caller, Delivered, Reason
+from esl_voicemail.journal.engine import FILE, url_of
+from esl_voicemail.model import Call, Caller, CallResult, Delivered, Held, Reason
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.spool import MARK, Spool
 from esl_voicemail.telemetry import Telemetry
@@ -48,12 +51,37 @@ class House:
         self.journal = Journal(url_of(self.config.directory), self.config.recordings)
         self.workers = Workers(2)
         self.said: list[str] = []
+        self.moved = timedelta()
+        self.ran = timedelta()
+        self.clock = Clock(self.now, self.running)
         self.telemetry = Telemetry(self.config.mailboxes, self.now, write=self.said.append)
         self.in_progress: set[str] = set()
-        self.moved = timedelta()
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.moved
+
+    def running(self) -> float:
+        return self.ran.total_seconds()
+
+    def pass_by(self, time: timedelta) -> None:
+        """Let time pass; to set `moved` alone is to set the clock."""
+        self.moved += time
+        self.ran += time
+
+    def all_of_it(self) -> tuple[list[str], dict[str, bytes]]:
+        """Return every row and every file, to compare."""
+        with closing(sqlite3.connect(self.config.directory / FILE)) as db:
+            rows = list(db.iterdump())
+        folders = (self.spool.recordings, self.spool.corrupt)
+        files = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
+        return rows, {str(path): path.read_bytes() for path in files}
+
+    def told(self, message_id: str) -> list[str]:
+        """Return who has a notice queued of a call without audio."""
+        claimed = self.journal.queue.claim(99, self.now(), "example.com")
+        mine = [one for one in claimed if one.voicemail.message_id == message_id]
+        assert all(one.voicemail.recording is None for one in mine)
+        return [one.recipient for one in mine]
 
     def recover(self) -> None:
         """Do what a server does at its start."""
@@ -63,7 +91,7 @@ class House:
             self.config.mailboxes,
             self.workers,
             self.telemetry,
-            clock=self.now,
+            clock=self.clock,
             in_progress=self.in_progress,
             kept=lambda: None,
             retention=timedelta(days=30),
@@ -175,7 +203,7 @@ def test_a_recording_without_a_sample_left_nothing(house: House) -> None:
     message_id, path = house.open_call()
     aged(save(path, b""))
     house.recover()
-    assert house.state(message_id) == "discarded no_audio"
+    assert house.state(message_id) == "discarded control_lost"
 
 
 def test_a_file_without_a_row_becomes_a_message_of_its_mailbox_and_its_own_time(house: House) -> None:
@@ -259,12 +287,12 @@ def test_audio_goes_after_its_retention_and_the_row_says_so(house: House) -> Non
     message_id, path = house.open_call()
     aged(save(path, tone(2.0)))
     house.recover()
-    (attempt,) = house.journal.claim(9, house.now(), timedelta(minutes=1))
-    house.journal.mark(attempt, Delivered(250, "ok"), house.now(), 5)
-    house.moved = timedelta(days=29)
+    (attempt,) = house.journal.queue.claim(9, house.now(), "example.com")
+    house.journal.queue.mark(attempt, Delivered(250, "ok"), house.now(), 5)
+    house.pass_by(timedelta(days=29))
     house.recover()
     assert path.exists()
-    house.moved = timedelta(days=31)
+    house.pass_by(timedelta(days=2))
     house.recover()
     assert not path.exists()
     story = house.reader.show(message_id)
@@ -276,6 +304,123 @@ def test_audio_stays_while_a_recipient_still_waits(house: House) -> None:
     _, path = house.open_call()
     aged(save(path, tone(2.0)))
     house.recover()
-    house.moved = timedelta(days=60)
+    house.pass_by(timedelta(days=60))
+    house.recover()
+    assert path.exists()
+
+
+# --- nobody is left without a word ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", ["no file", "header only", "no audio"])
+def test_whoever_the_message_was_for_is_told_that_there_was_a_call(house: House, left: str) -> None:
+    message_id, path = house.open_call()
+    if left == "header only":
+        aged(save(path, b""))
+    elif left == "no audio":
+        path.write_bytes(b"zero length and worse")
+        aged(path)
+    house.recover()
+    assert house.told(message_id) == ["row@example.com"]
+
+
+def test_an_orphan_that_cannot_be_read_is_set_aside_and_its_mailbox_told(house: House) -> None:
+    message_id = str(ULID())
+    path = house.spool.place("sales", message_id)
+    path.write_bytes(b"")
+    aged(path)
+    house.recover()
+    assert house.state(message_id) == "lost record_failed"
+    assert (house.spool.corrupt / path.name).exists()
+    assert house.told(message_id) == ["anna@example.com", "jan@example.com"]
+
+
+def test_what_an_earlier_recovery_lost_and_did_not_come_to_move_is_moved(house: House) -> None:
+    message_id, path = house.open_call()
+    path.write_bytes(b"no audio")
+    aged(path)
+    house.journal.lose(message_id, CallResult.RECORD_FAILED, house.now())
+    house.recover()
+    assert not path.exists()
+    assert (house.spool.corrupt / path.name).read_bytes() == b"no audio"
+
+
+def leave_everything_behind(house: House) -> None:
+    """Leave one of each thing that a crash may leave, and what is none of ours."""
+    contents = [tone(2.0), b"", None, b"truncated"]
+    for content in contents:
+        _, path = house.open_call()
+        if content is not None:
+            aged(path if path.write_bytes(content[:7]) and content == b"truncated" else save(path, content))
+    for content in (save(house.spool.recordings / "x", tone(1.0)).read_bytes(), b"", b"RIFF"):
+        orphan = house.spool.place("sales", str(ULID()))
+        orphan.write_bytes(content)
+        aged(orphan)
+    (house.spool.recordings / "x").rename(house.spool.recordings / "foreign.wav")
+    aged(house.spool.recordings / "foreign.wav")
+
+
+def test_doing_it_all_twice_changes_neither_a_row_nor_a_file(house: House) -> None:
+    leave_everything_behind(house)
+    house.recover()
+    once = house.all_of_it()
+    house.recover()
+    assert house.all_of_it() == once
+
+
+def test_recovery_deletes_no_byte(house: House) -> None:
+    leave_everything_behind(house)
+    before = sorted(house.all_of_it()[1].values())
+    house.recover()
+    assert sorted(house.all_of_it()[1].values()) == before
+
+
+# --- clocks that are set -------------------------------------------------------------------------------
+
+
+def kept_and_accepted(house: House) -> Path:
+    _, path = house.open_call()
+    aged(save(path, tone(1.0)))
+    house.recover()
+    (attempt,) = house.journal.queue.claim(9, house.now(), "example.com")
+    house.journal.queue.mark(attempt, Delivered(250, "ok"), house.now(), 5)
+    return path
+
+
+def test_a_clock_set_forward_removes_no_audio_before_its_time(house: House) -> None:
+    path = kept_and_accepted(house)
+    house.moved += timedelta(days=400)
+    house.recover()
+    assert path.exists()
+    house.pass_by(timedelta(days=29))
+    house.recover()
+    assert path.exists()
+
+
+def test_a_clock_set_back_keeps_audio_for_at_least_its_time(house: House) -> None:
+    path = kept_and_accepted(house)
+    house.moved -= timedelta(hours=1)
+    house.pass_by(timedelta(days=30))
+    house.recover()
+    assert path.exists()
+    house.pass_by(timedelta(hours=2))
+    house.recover()
+    assert not path.exists()
+
+
+def test_a_clock_set_forward_closes_no_call_that_has_just_begun(house: House) -> None:
+    message_id, _ = house.open_call(age=timedelta(minutes=1))
+    house.moved += timedelta(hours=1)
+    house.recover()
+    assert house.state(message_id) == "open None"
+
+
+def test_a_held_mail_keeps_its_audio_for_as_long_as_it_is_held(house: House) -> None:
+    _, path = house.open_call()
+    aged(save(path, tone(1.0)))
+    house.recover()
+    (attempt,) = house.journal.queue.claim(9, house.now(), "example.com")
+    house.journal.queue.mark(attempt, Held("look at this"), house.now(), 5)
+    house.pass_by(timedelta(days=400))
     house.recover()
     assert path.exists()

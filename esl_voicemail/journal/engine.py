@@ -1,6 +1,7 @@
 """Opening the journal's database: its address, its durability, its migrations."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -73,7 +74,7 @@ def migrate(engine: Engine) -> None:
             command.upgrade(config, "head")
     except CommandError as error:
         raise _newer(engine, error) from error
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         raise refused(engine, "cannot be opened", error) from error
 
 
@@ -110,7 +111,7 @@ def examine(directory: Path) -> None:
         engine.dispose()
 
 
-def refused(engine: Engine, how: str, error: SQLAlchemyError) -> JournalError:
+def refused(engine: Engine, how: str, error: Exception) -> JournalError:
     """Return what the database said, with its file."""
     return JournalError(f"{engine.url.database}: the journal {how}: {getattr(error, 'orig', None) or error}")
 

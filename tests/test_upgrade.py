@@ -1,0 +1,116 @@
+"""A journal that an older version wrote opens, and nothing of it is lost."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from esl_voicemail.errors import JournalError
+from esl_voicemail.journal import Journal, JournalReader
+from esl_voicemail.journal.engine import FILE, url_of
+from esl_voicemail.model import CallResult, Delivered
+from tests.support.service import running, until
+
+OLDER = Path(__file__).parent / "journals"
+SALES = {"mailboxes": {"sales": {"recipients": ["anna@example.com", "jan@example.com"]}}}
+NOW = datetime(2026, 11, 20, 10, 32, tzinfo=UTC)
+
+
+def restored(folder: Path, version: str = "v0001") -> Path:
+    """Lay a journal of an older version into a storage folder, as the older program left it."""
+    folder.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.executescript((OLDER / f"{version}.sql").read_text())
+        db.execute("PRAGMA journal_mode=WAL")
+    return folder
+
+
+def rows(folder: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        return db.execute(statement).fetchall()
+
+
+def test_every_row_of_an_older_journal_is_there_afterwards(tmp_path: Path) -> None:
+    tables = {
+        "voicemails": "message_id, call_id, state, caller_name, recording_file, closed_at, audio_removed_at",
+        "deliveries": "delivery_id, message_id, recipient, state, attempts, crashes, queued_at, due_at",
+        "attempts": "*",
+    }
+    folder = restored(tmp_path)
+    statements = [f"SELECT {columns} FROM {table} ORDER BY 1" for table, columns in tables.items()]
+    before = [rows(folder, one) for one in statements]
+    Journal(url_of(folder), folder).close()
+    assert [rows(folder, one) for one in statements] == before
+    assert [len(found) for found in before] == [8, 8, 5]
+    assert rows(folder, "PRAGMA foreign_key_check") == []
+    assert rows(folder, "SELECT DISTINCT about, mail_domain FROM deliveries") == [(0, None)]
+
+
+def test_an_upgraded_journal_refuses_what_the_older_one_refused(tmp_path: Path) -> None:
+    folder = restored(tmp_path)
+    journal = Journal(url_of(folder), folder)
+    columns = "message_id, recipient, state, attempts, crashes, queued_at, due_at"
+    twice = f"INSERT INTO deliveries ({columns}) SELECT {columns}"
+    with closing(sqlite3.connect(folder / FILE)) as db, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        db.execute(f"{twice} FROM deliveries WHERE delivery_id = 1")
+    journal.close()
+
+
+def test_what_an_older_version_had_not_sent_is_sent(tmp_path: Path) -> None:
+    folder = restored(tmp_path)
+    journal = Journal(url_of(folder), folder)
+    assert journal.queue.reclaim((), NOW, crashed=True) == (1, 0)
+    claimed = journal.queue.claim(10, NOW + timedelta(minutes=5), "example.com")
+    assert sorted(one.voicemail.call.caller.name for one in claimed) == [
+        "Ewa Bounced",
+        "Ola Sending",
+        "Piotr Queued",
+        "Piotr Queued",
+    ]
+    for one in claimed:
+        assert journal.queue.mark(one, Delivered(250, "ok"), NOW, 5)
+    assert journal.queue.backlog().counts == {"queued": 0, "sending": 0, "held": 1}
+    journal.close()
+
+
+def test_a_service_serves_on_with_an_older_journal(tmp_path: Path) -> None:
+    restored(tmp_path / "var")
+    with running(tmp_path, SALES) as service:
+        # The open call has no file: its caller left nothing that could be found.
+        until(
+            lambda: (
+                rows(tmp_path / "var", "SELECT state FROM voicemails WHERE caller_name = 'Adam Open'")
+                == [("discarded",)]
+            ),
+            "recovery settles the open call",
+        )
+        assert service.stop() == 0
+    story = JournalReader(tmp_path / "var", tmp_path).show("01KABCDEFGHJKMNPQRSTVWXY04")
+    assert story is not None
+    assert story.summary.result == CallResult.CONTROL_LOST
+
+
+def test_a_row_that_no_version_knows_is_held_and_keeps_no_other_from_being_sent(tmp_path: Path) -> None:
+    folder = restored(tmp_path)
+    journal = Journal(url_of(folder), folder)
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.execute("UPDATE voicemails SET reason = 'telepathy' WHERE caller_name = 'Piotr Queued'")
+        db.execute("UPDATE voicemails SET reason = 'telepathy' WHERE state = 'open'")
+        db.commit()
+    claimed = journal.queue.claim(10, NOW + timedelta(minutes=5), "example.com")
+    assert [one.voicemail.call.caller.name for one in claimed] == ["Ewa Bounced"]
+    held = rows(folder, "SELECT reply FROM deliveries WHERE state = 'held' AND message_id LIKE '%03'")
+    assert held == [("its row cannot be read: 'telepathy' is not a valid Reason",)] * 2
+    assert journal.open_calls() == []
+    journal.close()
+
+
+def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    folder = restored(tmp_path)
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.commit()
+    with pytest.raises(JournalError, match="written by a newer version"):
+        Journal(url_of(folder), folder)
