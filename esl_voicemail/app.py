@@ -155,6 +155,7 @@ def build(config: Config) -> Parts:
         desk.trouble,
         lambda: free_bytes(config.recordings),
         telemetry,
+        clock,
     )
     telemetry.watch(journal.queue.backlog)
     return Parts(

@@ -1,14 +1,17 @@
 """Whether new calls can be taken, and if not, why: looked up at an interval, answered from memory."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from gevent.event import Event
 
+from esl_voicemail.clock import Clock
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
 _EVERY_SECONDS = 5.0
 _SLOWEST_SECONDS = 3.0
+_SET_BY = timedelta(seconds=30)
 _SLOW: str | None = "the recordings folder does not answer"
 
 
@@ -21,11 +24,14 @@ class Readiness:
         trouble: Callable[[], str | None],
         free_bytes: Callable[[], int],
         telemetry: Telemetry,
+        clock: Clock,
     ) -> None:
         self._workers = workers
         self._trouble = trouble
         self._free_bytes = free_bytes
         self._telemetry = telemetry
+        self._clock = clock
+        self._set_by = timedelta()
         self._stopping = Event()
         self._leaving = False
         self._last: str | None = "starting"
@@ -46,7 +52,16 @@ class Readiness:
             self._telemetry.service("ready")
         self._last = trouble
         self._telemetry.ready(not self.reasons())
+        self._look_at_the_clock()
         self._telemetry.free(self._workers.run_within(_SLOWEST_SECONDS, self._free_bytes, 0))
+
+    def _look_at_the_clock(self) -> None:
+        """What is shown in mails is the wall clock's: whoever reads of an odd hour finds here why."""
+        set_by = self._clock.set_by()
+        if abs(set_by - self._set_by) > _SET_BY:
+            seconds = round((set_by - self._set_by).total_seconds())
+            self._telemetry.service("clock_set", by_seconds=seconds)
+            self._set_by = set_by
 
     def reasons(self) -> list[str]:
         """Return why no calls are taken; none when they are."""

@@ -107,14 +107,19 @@ class Post:
         )
         self._running: gevent.Greenlet[..., None] | None = None
 
-    def keep(self, *recipients: str, audio: bytes | None = None, key: str = "sales") -> str:
-        """Keep a message, its recording on disk."""
+    def begin(self, key: str = "sales") -> str:
+        """Write a call's row."""
         message_id = f"01TEST{next(_numbers):020d}"
-        path = self.folder / f"{key}.{message_id}.wav"
-        path.write_bytes(sound() if audio is None else audio)
         caller = Caller("48601234567", "Jan Kowalski", withheld=False)
         call = Call("632a12f3-e1e0", key, Reason.NO_ANSWER, caller, "48221234567", self.now, "pl")
-        self.journal.begin(message_id, call, path.name, 10)
+        self.journal.begin(message_id, call, f"{key}.{message_id}.wav", 10)
+        return message_id
+
+    def keep(self, *recipients: str, audio: bytes | None = None, key: str = "sales") -> str:
+        """Keep a message, its recording on disk."""
+        message_id = self.begin(key)
+        path = self.folder / f"{key}.{message_id}.wav"
+        path.write_bytes(sound() if audio is None else audio)
         recording = Recording(path, 1000, path.stat().st_size, "0" * 64)
         recipients = recipients or (ANNA,)
         assert self.journal.keep(message_id, recording, EndedBy.KEY, recipients, now=self.now)

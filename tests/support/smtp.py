@@ -123,6 +123,11 @@ class ScriptedSmtp:
         return int(self._ask(do="seen")["connections"])
 
     @property
+    def most_at_once(self) -> int:
+        """How many connections were open together at most."""
+        return int(self._ask(do="seen")["most_at_once"])
+
+    @property
     def transcript(self) -> list[str]:
         """What was said, a line each, beginning with `C: ` or `S: `."""
         return list(self._ask(do="seen")["transcript"])
@@ -170,6 +175,7 @@ def scripted_smtp(
     size: int | None = None,
     name: str = "127.0.0.1",
     trusted: bool = True,
+    port: int = 0,
 ) -> Iterator[ScriptedSmtp]:
     """Run a server for a block: `security` is none, starttls or tls, as in the configuration.
 
@@ -193,6 +199,7 @@ def scripted_smtp(
             "mechanisms": mechanisms,
             "starttls_offered": starttls_offered,
             "size": size,
+            "port": port,
             "certificate": str(certificate) if certificate else None,
         }
         process = subprocess.Popen(

@@ -62,6 +62,7 @@ class Server:
         self.starttls_offered = setup["starttls_offered"]
         self.size = setup["size"]
         self.lock = threading.Lock()
+        self.open = 0
         self.forget()
         self.tls: ssl.SSLContext | None = None
         if setup["certificate"]:
@@ -70,7 +71,8 @@ class Server:
         self.listener = socket.socket()
         # Small, so that a sender soon notices that nobody reads.
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        self.listener.bind(("127.0.0.1", 0))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", setup["port"]))
         self.listener.listen(_BACKLOG)
 
     def forget(self) -> None:
@@ -81,6 +83,7 @@ class Server:
             self.accepted: list[dict[str, str]] = []
             self.transcript: list[str] = []
             self.connections = 0
+            self.most_at_once = 0
 
     def order(self, step: str, recipient: str | None = None) -> Order | None:
         """Take the first order that stands for a step."""
@@ -98,6 +101,8 @@ class Server:
             connection, _ = self.listener.accept()
             with self.lock:
                 self.connections += 1
+                self.open += 1
+                self.most_at_once = max(self.most_at_once, self.open)
             threading.Thread(target=Session(self, connection).run, daemon=True).start()
 
 
@@ -121,6 +126,8 @@ class Session:
             while True:
                 self.command(self.line())
         self.socket.close()
+        with self.server.lock:
+            self.server.open -= 1
 
     # --- the wire ----------------------------------------------------------------------------------
 
@@ -307,7 +314,11 @@ def _obey(server: Server, order: dict[str, Any]) -> dict[str, Any]:
             return {"accepted": server.accepted[order["after"] :]}
     elif what == "seen":
         with server.lock:
-            return {"connections": server.connections, "transcript": server.transcript}
+            return {
+                "connections": server.connections,
+                "most_at_once": server.most_at_once,
+                "transcript": server.transcript,
+            }
     return {}
 
 
