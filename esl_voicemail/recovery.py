@@ -124,7 +124,10 @@ class Recovery:
             self._each(orphans, lambda one: self._adopt(one[0], *one[1]))
             # Killed between its row and its move, the last process left it here.
             lost = [path for path, (_, message_id) in part if known.get(message_id) == VoicemailState.LOST]
-            self._each(lost, lambda path: self._workers.run(self._spool.quarantine, path))
+            self._each(lost, self._set_aside)
+
+    def _set_aside(self, path: Path) -> None:
+        self._workers.run(self._spool.set_aside, path)
 
     def _retire(self) -> None:
         """Remove audio and forget callers whose every recipient was final longer ago than the retention."""
