@@ -502,9 +502,10 @@ def test_threads_compose_one_at_a_time(post, monkeypatch):
     templates = dict.fromkeys(("pl.subject.j2", "pl.txt.j2", "pl.html.j2"), "{{ look() }}")
     monkeypatch.setattr(message._TEMPLATES, "loader", DictLoader(templates))
     monkeypatch.setitem(message._TEMPLATES.globals, "look", look)
-    voicemail = post.reader.voicemail(post.keep(ANNA))
+    post.keep(ANNA)
+    [attempt] = post.journal.queue.claim(1, NOW, SENDER.domain)
     composer, workers = Composer({"sales": mailbox()}, SENDER), Workers(8)
-    running = [gevent.spawn(workers.run, composer.compose, voicemail, ANNA) for _ in range(16)]
+    running = [gevent.spawn(workers.run, composer.compose, attempt) for _ in range(16)]
     assert len(gevent.joinall(running, timeout=20, raise_error=True)) == 16
     assert most == [1]
     workers.close()

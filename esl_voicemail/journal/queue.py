@@ -210,7 +210,7 @@ def _due(db: Connection, most: int, now: datetime, *, newest_first: bool) -> lis
     found = select(deliveries.c.delivery_id).where(ready).limit(most)
     age, number = deliveries.c.queued_at, deliveries.c.delivery_id
     oldest = db.execute(found.order_by(age, number)).scalars().all()
-    newest = db.execute(found.order_by(age.desc(), number)).scalars().all()
+    newest = db.execute(found.order_by(age.desc(), number.desc())).scalars().all()
     ends = (newest, oldest) if newest_first else (oldest, newest)
     in_turn = [one for one in chain.from_iterable(zip_longest(*ends)) if one is not None]
     return list(dict.fromkeys(in_turn))[:most]
