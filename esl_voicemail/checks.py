@@ -11,12 +11,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from esl_voicemail.audio import wav
-from esl_voicemail.config import Config
+from esl_voicemail.config import Config, mailbox_of
 from esl_voicemail.config.load import shipped_greetings
 from esl_voicemail.errors import ComposeError, ConfigError, JournalError, RecordingError
 from esl_voicemail.journal.engine import FILE, examine
 from esl_voicemail.mail.composer import Composer
-from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording, Voicemail
+from esl_voicemail.model import (
+    Attempt,
+    Call,
+    Caller,
+    CallResult,
+    DeliveryState,
+    EndedBy,
+    Reason,
+    Recording,
+    Undelivered,
+    Voicemail,
+)
 from esl_voicemail.spool import Spool
 
 SAMPLE = Path(__file__).parent / "trial" / "caller.wav"
@@ -77,6 +88,30 @@ def sample(config: Config, mailbox: str) -> Voicemail:
     )
     recording = Recording(SAMPLE, wav.inspect(SAMPLE).duration_ms, SAMPLE.stat().st_size, "")
     return Voicemail("00000000000000000000000000", call, recording, EndedBy.KEY, now)
+
+
+def first_attempt(config: Config, voicemail: Voicemail) -> Attempt:
+    """Return what the first try to mail it to the first recipient of its mailbox would be."""
+    mailbox = mailbox_of(config.mailboxes, voicemail.call.mailbox)
+    return Attempt(
+        delivery_id=0,
+        voicemail=voicemail,
+        recipient=mailbox.recipients[0].address,
+        number=1,
+        queued_at=voicemail.closed_at,
+        mail_domain=config.mail.sender.domain,
+    )
+
+
+def _kinds(config: Config, mailbox: str) -> Iterator[Attempt]:
+    """One of each kind of mail to a mailbox: a voicemail, notices of both sorts, a report."""
+    told = first_attempt(config, sample(config, mailbox))
+    yield told
+    for result in (CallResult.HANGUP_IN_GREETING, CallResult.RECORD_FAILED):
+        empty = replace(told.voicemail, recording=None, ended_by=None, result=result)
+        yield replace(told, voicemail=empty)
+    for state in (DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD):
+        yield replace(told, undelivered=Undelivered(told.recipient, state, 550, "5.1.1 no such user"))
 
 
 def _storage(config: Config) -> Iterator[str]:
@@ -160,7 +195,8 @@ def _templates(config: Config) -> Iterator[str]:
         # The words matter here, not the codec, which takes its time.
         composer = Composer({key: replace(mailbox, attachment="wav")}, config.mail.sender)
         try:
-            composer.compose(sample(config, key), mailbox.recipients[0].address)
+            for attempt in _kinds(config, key):
+                composer.compose(attempt)
         except (ComposeError, RecordingError) as error:
             yield f"{config.at('mailboxes', key)}: {error}"
 

@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import Any
 
-from esl_voicemail.checks import sample
-from esl_voicemail.config import Config, load, mailbox_of
+from esl_voicemail.checks import first_attempt, sample
+from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
@@ -18,25 +18,23 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
     verb = verbs.add_parser("render", parents=[common], help="print a mail as it would be sent")
     what = verb.add_mutually_exclusive_group(required=True)
-    what.add_argument("id", metavar="ID", nargs="?", help="a kept message's id or its call's UUID")
+    what.add_argument("id", metavar="ID", nargs="?", help="a message's id or its call's UUID")
     what.add_argument("--sample", metavar="MAILBOX", help="an invented message to this mailbox")
     verb.set_defaults(run=_render)
 
 
 def _render(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
-    voicemail = _sample(config, asked.sample) if asked.sample else _kept(config, asked.id)
-    mailbox = mailbox_of(config.mailboxes, voicemail.call.mailbox)
-    composer = Composer(config.mailboxes, config.mail.sender)
-    mail = composer.compose(voicemail, mailbox.recipients[0].address)
+    voicemail = _sample(config, asked.sample) if asked.sample else _closed(config, asked.id)
+    mail = Composer(config.mailboxes, config.mail.sender).compose(first_attempt(config, voicemail))
     sys.stdout.buffer.write(mail.as_bytes(policy=POLICY.clone(linesep="\n")))
     return 0
 
 
-def _kept(config: Config, name: str) -> Voicemail:
+def _closed(config: Config, name: str) -> Voicemail:
     voicemail = JournalReader(config.directory, config.recordings).voicemail(name)
     if voicemail is None:
-        raise VoicemailError(f"no kept message {name!r}; see `esl-voicemail messages list`")
+        raise VoicemailError(f"no message and no closed call {name!r}; see `esl-voicemail messages list`")
     return voicemail
 
 

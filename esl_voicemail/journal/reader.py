@@ -121,11 +121,11 @@ class JournalReader:
             return self._story(db, row)
 
     def voicemail(self, name: str) -> Voicemail | None:
-        """Return a kept message by its id or its call's UUID."""
+        """Return a closed call, with its message or without one, by its message's id or its own UUID."""
         statement = (
             select(voicemails)
             .where(or_(voicemails.c.message_id == name.upper(), voicemails.c.call_id == name))
-            .where(voicemails.c.state == VoicemailState.KEPT.value)
+            .where(voicemails.c.state != VoicemailState.OPEN.value)
             .order_by(voicemails.c.arrived_at.desc())
             .limit(1)
         )

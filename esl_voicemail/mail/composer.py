@@ -1,4 +1,4 @@
-"""The mail of a voicemail for one recipient: its mailbox's settings, its audio in the wanted format.
+"""The mail of an attempt: its mailbox's settings, its audio, if there is any, in the wanted format.
 
 Meant for a worker thread, as it reads a disk and may run a codec; the mail's shape is `message`'s.
 """
@@ -14,7 +14,7 @@ from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.mail.message import Attachment, compose
-from esl_voicemail.model import Attempt, Voicemail
+from esl_voicemail.model import Attempt, Recording
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
 # meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
@@ -33,12 +33,14 @@ class Composer:
         voicemail, recipient = attempt.voicemail, attempt.recipient
         mailbox = mailbox_of(self.mailboxes, voicemail.call.mailbox)
         to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
-        audio = self._audio(voicemail, mailbox.attachment)
+        audio = None
+        if voicemail.recording and not attempt.undelivered:
+            audio = self._audio(voicemail.recording, mailbox.attachment)
         with _COMPOSING:
-            return compose(voicemail, mailbox, self.sender, to, audio)
+            return compose(attempt, mailbox, self.sender, to, audio)
 
-    def _audio(self, voicemail: Voicemail, name: str) -> Attachment:
-        path = voicemail.recording.path
+    def _audio(self, recording: Recording, name: str) -> Attachment:
+        path = recording.path
         try:
             content = attachment(path, name)
         except RecordingError:

@@ -1,7 +1,8 @@
-"""A voicemail as a mail: values in, `EmailMessage` out. Pure: no network, no disk but its own templates.
+"""What is said of a call as a mail: values in, `EmailMessage` out. Pure but for its templates' files.
 
-Delivery is at least once, so the Message-ID follows from the message and the recipient alone: a repeat is
-recognised as one.
+Three kinds: a voicemail with its audio; a notice of a call that left none; a report to the operator that
+somebody did not get one of those. Delivery is at least once, so the Message-ID follows from what is
+delivered to whom alone: a repeat is recognised as one.
 """
 
 import hashlib
@@ -19,8 +20,18 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import ComposeError
-from esl_voicemail.mail.words import ENDINGS, REASONS, duration, moment, telephone
-from esl_voicemail.model import Voicemail, one_line
+from esl_voicemail.mail.words import (
+    ENDINGS,
+    NEEDS_A_PERSON,
+    NO_AUDIO,
+    NO_AUDIO_OTHERWISE,
+    OUTCOMES,
+    REASONS,
+    duration,
+    moment,
+    telephone,
+)
+from esl_voicemail.model import TECHNICAL, Attempt, Voicemail, one_line
 
 # CRLF line ends, lines folded at 78 (RFC 5322 section 2.1.1), encoded words where needed (RFC 2047).
 # Texts are encoded in this room: the policy's own folding drops quotes and spaces (python/cpython#92081,
@@ -51,10 +62,12 @@ class Attachment:
     subtype: str
 
 
-def message_id(voicemail: Voicemail, recipient: str, domain: str) -> str:
-    """Return the Message-ID of a voicemail to one recipient, the same on every attempt (RFC 5322 3.6.4)."""
-    who = hashlib.sha256(recipient.lower().encode()).hexdigest()[:16]
-    return f"<{voicemail.message_id.lower()}.{who}@{domain}>"
+def message_id(attempt: Attempt) -> str:
+    """Return the Message-ID of a delivery, the same on every attempt (RFC 5322 section 3.6.4)."""
+    failed = attempt.undelivered
+    parties = [attempt.recipient, failed.recipient] if failed else [attempt.recipient]
+    who = hashlib.sha256("\n".join(parties).lower().encode()).hexdigest()[:16]
+    return f"<{attempt.voicemail.message_id.lower()}.{who}@{attempt.mail_domain}>"
 
 
 def file_name(voicemail: Voicemail, mailbox: Mailbox, suffix: str) -> str:
@@ -65,36 +78,42 @@ def file_name(voicemail: Voicemail, mailbox: Mailbox, suffix: str) -> str:
 
 
 def compose(
-    voicemail: Voicemail, mailbox: Mailbox, sender: MailAddress, recipient: MailAddress, audio: Attachment
+    attempt: Attempt,
+    mailbox: Mailbox,
+    sender: MailAddress,
+    recipient: MailAddress,
+    audio: Attachment | None = None,
 ) -> EmailMessage:
-    """Build the mail that brings a voicemail to one recipient; ComposeError when a template fails."""
-    words = _words(voicemail, mailbox)
-    language = mailbox.language
+    """Build the mail of an attempt, `audio` with a voicemail only; ComposeError when a template fails."""
+    voicemail = attempt.voicemail
+    words = _words(attempt, mailbox)
     try:
-        subject = one_line(_TEMPLATES.get_template(f"{language}.subject.j2").render(words), 200)
-        text = _TEMPLATES.get_template(f"{language}.txt.j2").render(words)
-        html = _TEMPLATES.get_template(f"{language}.html.j2").render(words)
+        subject = one_line(_TEMPLATES.get_template("subject.j2").render(words), 200)
+        text = _TEMPLATES.get_template("plain.txt.j2").render(words)
+        html = _TEMPLATES.get_template("card.html.j2").render(words)
     except TemplateError as error:
         raise ComposeError(f"template of the mail: {error}") from error
     message = EmailMessage(policy=POLICY)
     message.set_raw("Subject", _encoded("Subject", subject))
     message.set_raw("From", _address("From", sender))
     message.set_raw("To", _address("To", recipient))
-    if mailbox.reply_to:
+    if mailbox.reply_to and attempt.undelivered is None:
         message.set_raw("Reply-To", _address("Reply-To", mailbox.reply_to))
     message["Date"] = format_datetime(voicemail.closed_at.astimezone(mailbox.timezone))
-    message["Message-ID"] = message_id(voicemail, recipient.address, sender.domain)
+    message["Message-ID"] = message_id(attempt)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice answers a machine
-    message["Message-Context"] = "voice-message"  # RFC 3458
+    if audio:
+        message["Message-Context"] = "voice-message"  # RFC 3458
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
-    message.add_attachment(
-        audio.content,
-        maintype="audio",
-        subtype=audio.subtype,
-        filename=file_name(voicemail, mailbox, audio.suffix),
-        headers=[f"Content-Duration: {round(voicemail.recording.duration_ms / 1000)}"],  # RFC 3803
-    )
+    if audio:
+        message.add_attachment(
+            audio.content,
+            maintype="audio",
+            subtype=audio.subtype,
+            filename=file_name(voicemail, mailbox, audio.suffix),
+            headers=[f"Content-Duration: {_seconds(voicemail)}"],  # RFC 3803
+        )
     return message
 
 
@@ -114,12 +133,25 @@ def _encoded(header: str, text: str) -> str:
     return Header(text, "utf-8", maxlinelen=_LINE, header_name=header).encode(linesep="\r\n")
 
 
-def _words(voicemail: Voicemail, mailbox: Mailbox) -> Mapping[str, object]:
-    """What a template may say. Every text is one line; HTML templates escape it."""
-    call = voicemail.call
+def _seconds(voicemail: Voicemail) -> int:
+    return round(voicemail.recording.duration_ms / 1000) if voicemail.recording else 0
+
+
+def _kind(attempt: Attempt) -> str:
+    if attempt.undelivered:
+        return "report"
+    return "voicemail" if attempt.voicemail.recording else "notice"
+
+
+def _words(attempt: Attempt, mailbox: Mailbox) -> Mapping[str, object]:
+    """What a template may say, empty where there is nothing. Every text is one line; HTML escapes it."""
+    voicemail, failed = attempt.voicemail, attempt.undelivered
+    call, recording = voicemail.call, voicemail.recording
     language = mailbox.language
-    number = telephone(call.caller.number, mailbox.region)
+    number = telephone("" if call.caller.withheld else call.caller.number, mailbox.region)
     return {
+        "kind": _kind(attempt),
+        "language": language,
         "caller_name": call.caller.name,
         "caller_number": number.shown,
         "caller_link": number.link,
@@ -131,8 +163,15 @@ def _words(voicemail: Voicemail, mailbox: Mailbox) -> Mapping[str, object]:
         "waited": "" if call.queue_wait_seconds is None else duration(call.queue_wait_seconds * 1000),
         "reference": call.reference,
         "time": moment(call.arrived_at, mailbox.timezone, language),
-        "duration": duration(voicemail.recording.duration_ms),
-        "ending": ENDINGS[language].get(voicemail.ended_by, ""),
+        "duration": duration(recording.duration_ms) if recording else "",
+        "ending": ENDINGS[language].get(voicemail.ended_by, "") if voicemail.ended_by else "",
+        "technical": voicemail.result in TECHNICAL,
+        "why_no_audio": NO_AUDIO[language].get(voicemail.result, NO_AUDIO_OTHERWISE[language]),
+        "undelivered_to": failed.recipient if failed else "",
+        "outcome": OUTCOMES[language][failed.state] if failed else "",
+        "given_up": failed is not None and failed.state in NEEDS_A_PERSON,
+        "server_code": failed.code if failed else None,
+        "server_said": f"{failed.code or ''} {failed.reply}".strip() if failed else "",
         "call_id": call.call_id,
         "message_id": voicemail.message_id,
     }

@@ -6,6 +6,7 @@ loop, be it disk or processor, runs on a native thread.
 """
 
 import io
+import re
 import smtplib
 import ssl
 from base64 import b64encode
@@ -30,6 +31,7 @@ _REPLY_LINES = 128
 _BLOCK_BYTES = 1 << 16
 # The greeting may take its time; a machine that is there answers a connection at once.
 _CONNECT_SECONDS = 30.0
+_TOO_LARGE = 552  # what a server says itself of a mail above its limit (RFC 1870 section 6.1)
 _CLOSING = 421  # whatever was asked: the server takes no mail now (RFC 5321 section 4.2.2)
 
 
@@ -146,6 +148,9 @@ class SmtpTransport:
         return server, ready
 
     def _transaction(self, server: "_Smtp", envelope: Envelope, ready: "_Ready") -> Verdict:
+        most = _size_limit(server)
+        if most is not None and ready.size > most:
+            return Bounced(_TOO_LARGE, f"the mail has {ready.size} bytes, the server takes at most {most}")
         introduced = self._introduce(server, envelope, ready.size)
         if not isinstance(introduced, Delivered):
             return introduced
@@ -308,6 +313,13 @@ def _log_in(server: smtplib.SMTP, username: str, password: str) -> None:
 
 def _base64(text: str) -> str:
     return b64encode(text.encode()).decode()
+
+
+def _size_limit(server: smtplib.SMTP) -> int | None:
+    """Return the largest mail a server takes, in bytes; None where it says of none (RFC 1870 section 3)."""
+    said = server.esmtp_features.get("size", "")
+    # More digits are no number to Python either.
+    return (int(said) or None) if re.fullmatch(r"[0-9]{1,20}", said) else None
 
 
 def _wait(server: smtplib.SMTP, seconds: float) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from babel.dates import format_datetime
 
-from esl_voicemail.model import EndedBy, Reason
+from esl_voicemail.model import CallResult, DeliveryState, EndedBy, Reason
 
 REASONS = {
     "pl": {
@@ -39,6 +39,53 @@ ENDINGS = {
         EndedBy.CUT: "the recording was cut off by a fault",
     },
 }
+
+# Why there is no recording; for the reader, who knows no switch.
+NO_AUDIO = {
+    "pl": {
+        CallResult.HANGUP_BEFORE_ANSWER: "osoba dzwoniąca rozłączyła się, zanim włączyła się poczta głosowa",
+        CallResult.HANGUP_IN_GREETING: "osoba dzwoniąca rozłączyła się podczas powitania",
+        CallResult.TOO_SHORT: "nagranie było za krótkie na wiadomość",
+        CallResult.NO_AUDIO: "osoba dzwoniąca nic nie nagrała",
+        CallResult.RECORD_FAILED: "centrala telefoniczna nie zapisała nagrania",
+        CallResult.SWITCH_STALLED: "centrala telefoniczna przestała odpowiadać",
+        CallResult.CONTROL_LOST: "utracono kontakt z centralą telefoniczną",
+    },
+    "en": {
+        CallResult.HANGUP_BEFORE_ANSWER: "the caller hung up before voicemail answered",
+        CallResult.HANGUP_IN_GREETING: "the caller hung up during the greeting",
+        CallResult.TOO_SHORT: "the recording was too short for a message",
+        CallResult.NO_AUDIO: "the caller recorded nothing",
+        CallResult.RECORD_FAILED: "the telephone switch did not save the recording",
+        CallResult.SWITCH_STALLED: "the telephone switch stopped answering",
+        CallResult.CONTROL_LOST: "contact with the telephone switch was lost",
+    },
+}
+NO_AUDIO_OTHERWISE = {"pl": "nagranie nie powstało", "en": "there is no recording"}
+
+# What became of a mail that needed a person; one may have seen to it before the report goes out.
+OUTCOMES = {
+    "pl": {
+        DeliveryState.BOUNCED: "serwer poczty odmówił na stałe",
+        DeliveryState.EXPIRED: "ponawiano do końca terminu, bez skutku",
+        DeliveryState.HELD: "poczty nie da się wysłać: wymaga sprawdzenia",
+        DeliveryState.QUEUED: "od tego czasu ponowiono wysyłkę",
+        DeliveryState.SENDING: "od tego czasu ponowiono wysyłkę",
+        DeliveryState.DELIVERED: "od tego czasu dostarczono",
+        DeliveryState.DROPPED: "od tego czasu zrezygnowano z wysyłki",
+    },
+    "en": {
+        DeliveryState.BOUNCED: "the mail server refused it for good",
+        DeliveryState.EXPIRED: "tried until its time was over, in vain",
+        DeliveryState.HELD: "it cannot be sent as it is: somebody has to look",
+        DeliveryState.QUEUED: "it was queued again since",
+        DeliveryState.SENDING: "it was queued again since",
+        DeliveryState.DELIVERED: "it was delivered since",
+        DeliveryState.DROPPED: "it was dropped since",
+    },
+}
+
+NEEDS_A_PERSON = frozenset({DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD})
 
 _TIMES = {"pl": "EEEE, d MMMM y, HH:mm (xxx)", "en": "EEEE, d MMMM y, HH:mm (xxx)"}
 
