@@ -137,7 +137,8 @@ def test_a_mail_sent_again_carries_the_same_message_id(post, server, mishap):
     # A server that hung up after the dot may have the mail: it gets it again, recognisable as the same.
     assert len(server.accepted) == (2 if mishap == "drop" else 1)
     ids = {parsed(one)["Message-ID"] for one in server.accepted}
-    assert ids == {message.message_id(post.reader.voicemail(message_id), ANNA, SENDER.domain)}
+    assert len(ids) == 1
+    assert ids.pop().startswith(f"<{message_id.lower()}.")
 
 
 def test_one_of_five_recipients_refused_for_good_leaves_four_mails(post, server):
@@ -224,9 +225,9 @@ def test_missing_audio_is_held_with_words(post, server):
 
 
 @pytest.mark.parametrize("broken", ["{{ nothing_such }}", "{% if %}", "{{ caller_name.no.such }}", None])
-@pytest.mark.parametrize("name", ["pl.subject.j2", "pl.txt.j2", "pl.html.j2"])
+@pytest.mark.parametrize("name", ["subject.j2", "plain.txt.j2", "card.html.j2"])
 def test_a_broken_template_is_held_with_words(post, server, monkeypatch, name, broken):
-    templates = {"pl.subject.j2": "s", "pl.txt.j2": "t", "pl.html.j2": "h"}
+    templates = {"subject.j2": "s", "plain.txt.j2": "t", "card.html.j2": "h"}
     if broken is None:
         del templates[name]
     else:
@@ -499,7 +500,7 @@ def test_threads_compose_one_at_a_time(post, monkeypatch):
         now[0] -= 1
         return ""
 
-    templates = dict.fromkeys(("pl.subject.j2", "pl.txt.j2", "pl.html.j2"), "{{ look() }}")
+    templates = dict.fromkeys(("subject.j2", "plain.txt.j2", "card.html.j2"), "{{ look() }}")
     monkeypatch.setattr(message._TEMPLATES, "loader", DictLoader(templates))
     monkeypatch.setitem(message._TEMPLATES.globals, "look", look)
     post.keep(ANNA)
