@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test run check bench soak format lock clean
+.PHONY: setup demo test run check bench soak fuzz format lock clean
 
 setup: $(READY)
 
@@ -35,6 +35,12 @@ bench: setup
 # SOAK_SECONDS (at most 600) and SOAK_SEED may be set.
 soak: setup
 	$(BIN)/python -m tests.soak
+
+# FUZZ_SECONDS and FUZZ_SEED may be set; a finding prints the seed that repeats it.
+FUZZ_SECONDS ?= 60
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 format: setup
 	$(BIN)/ruff format .

@@ -77,7 +77,7 @@ MISTAKES = {
     "a number too large": (f"{SALES}switch: {{max_calls: 1_000_000}}\n", "4: switch.max_calls: must be at most 100000, not 1_000_000"),
     "a mailbox's limit too large": (f"{SALES}    max_seconds: 5000\n", "4: mailboxes.sales.max_seconds: must be at most 3600, not 5000"),
     "an absurd number": (f"{SALES}switch: {{max_calls: 0x{'f' * 5000}}}\n", "4: a number as large as this means nothing here"),
-    "a number too long to read": (f"{SALES}switch: {{max_calls: {'9' * 5000}}}\n", f"4: '{'9' * 60}' is no int; write text in quotes"),
+    "a number too long to read": (f"{SALES}switch: {{max_calls: {'9' * 5000}}}\n", "4: a number as large as this means nothing here"),
     # true or false, one of a few
     "text for true or false": (f"{SALES}log: {{mask_numbers: 'yes'}}\n", "4: log.mask_numbers: must be true or false, not 'yes'"),
     "1 for true": (f"{SALES}log: {{mask_numbers: 1}}\n", "4: log.mask_numbers: must be true or false, not 1"),
@@ -232,6 +232,9 @@ MISTAKES = {
     "bytes": (f"{SALES}listen: !!binary aGFsbG8=\n", f"4: {TAG}:binary is not supported"),
     "a tag on what it cannot be": (f"{SALES}listen: !!bool x\n", "4: 'x' is no bool; write text in quotes"),
     "an empty number": (f"{SALES}listen: !!int ''\n", "4: '' is no int; write text in quotes"),
+    "a letter beyond Unicode": (f'{SALES}listen: "\\U00110000"\n', "4: is not YAML: chr() arg not in range(0x110000)"),
+    "a number in base 60 beyond floats": (f"{SALES}listen: 1{':1' * 300}.5\n", "4: a number as large as this means nothing here"),
+    "a number in base 60 that takes an hour to read": (f"{SALES}listen: 1{':1' * 200_000}\n", "4: a number as large as this means nothing here"),
     "a date in no calendar": (f"{SALES}listen: 2026-13-45\n", "4: '2026-13-45' is no timestamp; write text in quotes"),
 }  # fmt: skip
 
@@ -405,6 +408,16 @@ class TestMailboxesFolder:
             f'more/number.yaml:4: mailboxes.number.numbers[1]: {QUOTES} "22"',
             f"more/sales.yaml:1: mailboxes.sales: stands twice, first at {path}:2; keep one",
         ]
+
+    @pytest.mark.parametrize(("name", "shown"), [(b"a\nb", "a\\nb"), (b"\xff", "\\udcff")])
+    def test_a_file_named_over_two_lines_is_told_in_one(
+        self, path: Path, folder: Path, name: bytes, shown: str
+    ) -> None:
+        (folder / f"{os.fsdecode(name)}.yaml").write_text("recipients: [a@b.c]\n")
+
+        (problem,) = problems(path)
+        assert problem.startswith(f"more/{shown}.yaml:1: mailboxes.")
+        assert problem.isprintable()
 
     def test_a_telephone_number_belongs_to_one_file(self, path: Path, folder: Path) -> None:
         for name in ("help", "tech"):

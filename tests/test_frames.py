@@ -1,6 +1,7 @@
 """Frames: cut first, decode after, bounded whoever speaks."""
 
 import json
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -116,6 +117,25 @@ def test_a_bad_length_is_refused_and_what_came_before_it_counts(length: bytes) -
     with pytest.raises(FrameError):
         next(frames)
     assert reader.refused == 1
+
+
+@pytest.mark.parametrize("step", [1, LARGEST_HEAD + 2])
+@pytest.mark.parametrize("size", [LARGEST_HEAD, LARGEST_HEAD + 1])
+def test_the_largest_head_is_the_same_wherever_the_stream_is_cut(step: int, size: int) -> None:
+    head = b"Content-Type: x\n".ljust(size, b"a") + b"\n\n"
+    start = size - 5
+    parts = [head[:start], *(head[at : at + step] for at in range(start, len(head), step))]
+    if size > LARGEST_HEAD:
+        with pytest.raises(FrameError):
+            read(*parts)
+    else:
+        assert [frame.kind for frame in read(*parts)] == ["x"]
+
+
+def test_blank_lines_between_many_frames_cost_no_more_than_their_bytes() -> None:
+    began = time.thread_time()
+    assert len(read(b"\nContent-Type: x\n\n" * 100_000)) == 100_000
+    assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize("endless", [b"x" * 4096, b"Name: value\n" * 300])

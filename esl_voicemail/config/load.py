@@ -24,7 +24,7 @@ from esl_voicemail.config.sections import (
     StorageSection,
     SwitchSection,
 )
-from esl_voicemail.config.source import Source, Trail, parse, read, show
+from esl_voicemail.config.source import Source, Trail, name_of, parse, read, show
 from esl_voicemail.config.values import Address, mailbox_name
 from esl_voicemail.config.wording import kind, word
 from esl_voicemail.errors import ConfigError
@@ -109,14 +109,18 @@ def _add_folder(
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".yaml")
     except OSError as error:
         where = source.at(("mailboxes_dir",))
-        raise ConfigError([f"{where}: mailboxes_dir: {folder}: cannot be read: {error.strerror}"]) from error
+        raise ConfigError(
+            [f"{where}: mailboxes_dir: {name_of(folder)}: cannot be read: {error.strerror}"]
+        ) from error
     for path in paths:
         key = path.stem
         try:
             mailbox_name(key)
             if key in sections:
                 where = origins[key][0].at(origins[key][1])
-                problems.append(f"{path}:1: mailboxes.{key}: stands twice, first at {where}; keep one")
+                problems.append(
+                    f"{name_of(path)}:1: mailboxes.{key}: stands twice, first at {where}; keep one"
+                )
                 continue
             one = read(path)
             sections[key] = _MAILBOX.validate_python(one.values)
@@ -126,7 +130,7 @@ def _add_folder(
         except ValidationError as error:
             problems.extend(word(problem, one, ("mailboxes", key)) for problem in error.errors())
         except ValueError as error:
-            problems.append(f"{path}:1: {show(('mailboxes', key))}: {error}")
+            problems.append(f"{name_of(path)}:1: {show(('mailboxes', key))}: {error}")
     if problems:
         raise ConfigError(problems)
 
@@ -279,7 +283,8 @@ def _recordings_shared(config: Config, section: ConfigSection) -> list[str]:
     if not held:
         return []
     where = config.at("storage", "recordings")
-    return [f"{where}: {config.recordings}: holds {', '.join(held)} too; recordings need their own folder"]
+    names = ", ".join(held)
+    return [f"{where}: {name_of(config.recordings)}: holds {names} too; recordings need their own folder"]
 
 
 def _is_loopback(host: str) -> bool:

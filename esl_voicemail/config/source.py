@@ -21,9 +21,14 @@ _LARGEST_BYTES = 1 << 20
 # An alias stands for all that its anchor holds, so a small file may mean billions of values.
 _MOST_VALUES = 100_000
 _LARGEST_NUMBER_BITS = 1024
+# Base 60 (1:20:30) is read in a time that grows with the square of its length.
+_LONGEST_NUMBER = 2000
 
 _MAP, _SEQ = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp")}
+
+_TOO_LARGE = "a number as large as this means nothing here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Source:
 
 def read(path: Path) -> Source:
     """Read one YAML file; ConfigError for what cannot be read, is no YAML or repeats a key."""
-    name = str(path)
+    name = name_of(path)
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_BYTES + 1)
@@ -62,6 +67,12 @@ def read(path: Path) -> Source:
     return parse(text, name, path.resolve().parent)
 
 
+def name_of(path: Path) -> str:
+    """Return a path as problems name it: in one printable line."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def parse(text: str, name: str, folder: Path) -> Source:
     """Parse YAML text as `read` does."""
     loader = None
@@ -73,6 +84,10 @@ def parse(text: str, name: str, folder: Path) -> Source:
     except yaml.YAMLError as error:
         wrong = "" if isinstance(error, _RefusedError) else "is not YAML: "
         raise ConfigError([f"{name}:{_line(error, text)}: {wrong}{_said(error)}"]) from error
+    except ValueError as error:
+        # PyYAML lets it escape for `"\\U00110000"`.
+        line = loader.line + 1 if loader else 1
+        raise ConfigError([f"{name}:{line}: is not YAML: {_said(error)}"]) from error
     except RecursionError as error:
         raise ConfigError([f"{name}:1: is nested too deeply"]) from error
     finally:
@@ -119,14 +134,18 @@ class _Reading:
         return self._scalar(node)
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise _refused(_TOO_LARGE, node)
         try:
             value = self.loader.construct_object(node)
+        except OverflowError as error:
+            raise _refused(_TOO_LARGE, node) from error
         except (ValueError, LookupError, AttributeError) as error:
             # SafeLoader lets all of these escape, for `2026-13-45`, `!!bool x`, `!!int ""`, `!!timestamp x`.
             kind = node.tag.rpartition(":")[2]
             raise _refused(f"{node.value[:60]!r} is no {kind}; write text in quotes", node) from error
         if isinstance(value, int) and value.bit_length() > _LARGEST_NUMBER_BITS:
-            raise _refused("a number as large as this means nothing here", node)
+            raise _refused(_TOO_LARGE, node)
         return value
 
     def _pairs(self, node: yaml.MappingNode, trail: Trail) -> Iterator[tuple[str, Any]]:
@@ -156,7 +175,7 @@ def _line(error: yaml.YAMLError, text: str) -> int:
     return mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
 
 
-def _said(error: yaml.YAMLError) -> str:
+def _said(error: Exception) -> str:
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     if str(said).startswith("but "):  # the rest of a sentence: "expected a single document in the stream"
         said = f"{getattr(error, 'context', None)} {said}"

@@ -15,6 +15,7 @@ from esl_voicemail.errors import FrameError
 LARGEST_HEAD = 2 * 1024 * 1024
 LARGEST_BODY = 4 * 1024 * 1024
 
+_BLANK = re.compile(rb"[\r\n]+")
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 
 
@@ -84,6 +85,11 @@ class FrameReader:
         self._head: tuple[str, Headers, int] | None = None
         self.refused = 0
 
+    @property
+    def held(self) -> int:
+        """How many bytes wait for the rest of their frame."""
+        return len(self._buffer)
+
     def feed(self, received: bytes) -> Iterator[Frame]:
         """Take bytes and yield the frames that are complete.
 
@@ -108,11 +114,12 @@ class FrameReader:
 
     def _take_head(self) -> bool:
         # Blank lines between frames mean nothing (FreeSWITCH ends an event with one too many at times).
-        if self._buffer.startswith((b"\n", b"\r")):
-            self._buffer = self._buffer.lstrip(b"\r\n")
+        if blank := _BLANK.match(self._buffer):
+            del self._buffer[: blank.end()]
             self._searched = 0
         end = self._buffer.find(b"\n\n", self._searched)
-        if (end if end >= 0 else len(self._buffer)) > LARGEST_HEAD:
+        # Of a head that is not whole yet, the last byte may be the first of its end.
+        if (end if end >= 0 else len(self._buffer) - 1) > LARGEST_HEAD:
             self.refused += 1
             raise FrameError(f"a head of more than {LARGEST_HEAD} bytes")
         if end < 0:
