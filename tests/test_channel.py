@@ -232,6 +232,9 @@ def test_a_call_is_handed_back_only_when_its_result_is_set(pair: tuple[Channel, 
         ({"variable_silence_hits_exhausted": "true"}, EndedBy.SILENCE),
         ({"variable_silence_hits_exhausted": "false", "variable_record_ms": "60000"}, EndedBy.LIMIT),
         ({"Answer-State": "hangup", "variable_record_ms": "3000"}, EndedBy.HANG_UP),
+        ({"Answer-State": "hangup", "Hangup-Cause": "NORMAL_CLEARING"}, EndedBy.HANG_UP),
+        ({"Answer-State": "hangup", "Hangup-Cause": "SYSTEM_SHUTDOWN"}, EndedBy.CUT),
+        ({"Answer-State": "hangup", "Hangup-Cause": "MEDIA_TIMEOUT"}, EndedBy.CUT),
         ({"Answer-State": "answered", "variable_record_ms": "3000"}, EndedBy.CUT),
     ],
 )
@@ -244,6 +247,21 @@ def test_what_ended_a_recording_is_told_from_the_switchs_flags(
     happened = channel.receive(soon())
     assert isinstance(happened, ApplicationDone)
     assert happened.ended_by is ended_by
+
+
+def test_a_machine_that_is_gone_is_noticed_within_a_minute_or_two(
+    pair: tuple[Channel, socket.socket],
+) -> None:
+    """The kernel asks for us; its own habit would be to begin after two hours."""
+    channel, _ = pair
+
+    def option(name: int) -> int:
+        return channel.sock.getsockopt(socket.IPPROTO_TCP, name)
+
+    assert channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    probes = option(socket.TCP_KEEPCNT) * option(socket.TCP_KEEPINTVL)
+    assert option(socket.TCP_KEEPIDLE) + probes == 60
+    assert option(socket.TCP_USER_TIMEOUT) == 60_000
 
 
 def test_the_limit_is_kept_by_the_clock_though_gaps_left_the_file_short(

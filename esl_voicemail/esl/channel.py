@@ -28,8 +28,22 @@ CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 30
 _SEND_SECONDS = 10.0
 _READ_BYTES = 65536
+# A machine or a line that is gone says nothing, and by itself the kernel asks after two hours. Asked after
+# 30 s of silence and then every 10 s, it is known to be gone within 60 s, where a recording may last an hour;
+# so it is where nothing confirms what was written. A frozen switch's kernel answers: deadlines see to that.
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+_UNANSWERED_MS = 60_000
 # Between two things that matter a switch sends a few replies and events we did not mean.
 _UNREAD_FRAMES_AT_MOST = 2000
+# Of all hang-ups, those that are not the caller's: his recording was cut off.
+_FAULTS = {
+    "DESTINATION_OUT_OF_ORDER",
+    "MANAGER_REQUEST",
+    "MEDIA_TIMEOUT",
+    "NETWORK_OUT_OF_ORDER",
+    "RECOVERY_ON_TIMER_EXPIRE",
+    "SYSTEM_SHUTDOWN",
+}
 
 
 class Channel(OutboundSession):  # type: ignore[misc]
@@ -39,6 +53,9 @@ class Channel(OutboundSession):  # type: ignore[misc]
         super().__init__(address, sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
         self.call_id = ""
         self.hung_up = False
         self.commands_refused: list[str] = []
@@ -244,7 +261,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         # fault of its disk comes before the clock says so.
         if time.monotonic() >= self._limit_at or (self._limit_ms and duration_ms >= self._limit_ms):
             return EndedBy.LIMIT
-        if event.get("Answer-State") == "hangup":
+        if event.get("Answer-State") == "hangup" and event.get("Hangup-Cause") not in _FAULTS:
             return EndedBy.HANG_UP
         return EndedBy.CUT
 

@@ -29,6 +29,7 @@ class Stage(StrEnum):
     GREETING = "greeting"  # a file played before the first recording
     BEEP = "beep"  # tone_stream
     RECORDING = "recording"
+    SETTLING = "settling"  # the caller is gone, the recording is not closed yet; no time passes in it
     THANKS = "thanks"  # a file played after a recording
 
 
@@ -58,6 +59,8 @@ class Mishap(StrEnum):
     VANISH = "vanish"  # killed: EOF without a notice, the recording left as it was
     RESET = "reset"  # the same with RST
     FREEZE = "freeze"  # stopped: the socket stays open and is silent, the recording left as it was
+    CUT = "cut"  # the connection is reset, the switch is well: the call goes on
+    STALL = "stall"  # the network swallows everything, nobody is told: the call goes on
     TRUNCATE = "truncate"  # half an event, then killed
     GARBAGE = "garbage"  # bytes that are no frame; the call goes on
     NO_CONTENT_TYPE = "no-content-type"  # one frame that says its length only; the call goes on

@@ -248,6 +248,12 @@ class Session:
             case Mishap.SHUTDOWN:
                 self._hang_up("SYSTEM_SHUTDOWN", Notice.BEFORE_RECORD_DONE)
                 return "hang-up"
+            case Mishap.CUT:
+                listener.vanish(reset=True)
+                return None
+            case Mishap.STALL:
+                listener.freeze()
+                return None
             case Mishap.FREEZE:
                 listener.freeze()
             case Mishap.VANISH | Mishap.RESET:
@@ -406,8 +412,10 @@ class Session:
                 cut = self._live(stage, ends[end], terminators, recording.reach) or end
             finally:
                 self.recorded_ms = recording.samples * 1000 // RATE
-            if cut == "hang-up" and self._up:
-                self._ring_off()
+            if cut == "hang-up":
+                if self._up:
+                    self._ring_off()
+                self._live(Stage.SETTLING, 0.0)
             elif cut == "silence":
                 channel.set("silence_hits_exhausted", "true")
             recording.finish()

@@ -35,7 +35,7 @@ CALLERS = 20
 LEAST_MS = 1100
 
 _STAGES = [Stage.RINGING, Stage.PAUSE, Stage.BEEP, Stage.RECORDING, Stage.RECORDING, Stage.THANKS]
-_MISHAPS = [mishap for mishap in Mishap if mishap is not Mishap.FREEZE]
+_MISHAPS = [mishap for mishap in Mishap if mishap not in {Mishap.FREEZE, Mishap.STALL}]
 
 
 def someone(chance: random.Random) -> TrialCaller:

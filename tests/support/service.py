@@ -97,6 +97,17 @@ class Service:
             if line.startswith("voicemail_calls_in_progress{")
         )
 
+    @property
+    def descriptors(self) -> int:
+        """How many files and sockets it holds open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    @property
+    def resident_kb(self) -> int:
+        """How much memory it has in use."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
     def stop(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
         """Signal it and return its exit code."""
         self.process.send_signal(number)
