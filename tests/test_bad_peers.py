@@ -1,17 +1,92 @@
 """Peers on the event socket that are no FreeSWITCH, or one gone mad: bounded cost, other calls unharmed."""
 
-from collections.abc import Iterator
+import json
+import re
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import gevent
 import pytest
 from gevent import socket
+from gevent.pool import Pool
 
 from esl_voicemail.trial.caller import TrialCaller
+from tests.support.peer import OK, Peer, cut_line, event, head
+from tests.support.replay import Replay
 from tests.support.service import Service, running, until
-from tests.support.speech import tone
+from tests.support.speech import save, tone
 
 SPEECH = tone(2.0)
+CAPTURES = Path(__file__).parent / "captures"
+
+# What a peer may say instead of a connect reply; it is heard out for five seconds.
+NO_REPLY = {
+    "silence": b"",
+    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "binary": b"\x00\xff\xfe" * 1000,
+    "blank lines": b"\n" * 5000,
+    "bad length": b"Content-Type: command/reply\nContent-Length: -1\n\n",
+    "huge length": b"Content-Type: text/event-plain\nContent-Length: 999999999\n\n",
+    "gone already": b"Content-Type: text/disconnect-notice\nContent-Disposition: disconnect\n\n",
+    "refusal": b"Content-Type: command/reply\nReply-Text: -ERR\n\n",
+    "half a reply": head(Unique__ID="half-1")[:-1],
+    "a body that never comes": b"Content-Type: text/event-plain\nContent-Length: 4000000\n\n" + b"x" * 65536,
+}
+NOT_TO_BE_SERVED = {
+    "not async": head(Socket__Mode="static"),
+    "not full": head(Control="single-channel"),
+    "no id": head(Unique__ID=""),
+    "id with a space": head(Unique__ID="a b"),
+    "id with a line break": head(Unique__ID="x%0A%0Aexit"),
+}
+
+
+@dataclass
+class Ended:
+    """What a peer heard, and for how long it was listened to."""
+
+    heard: bytes
+    seconds: float
+
+
+@dataclass
+class Siege:
+    """A server that all the slow ones held at once, and the calls that were made meanwhile."""
+
+    service: Service
+    ended: dict[str, Ended]
+    good_calls: list[int]
+
+
+def crawl_into_connect(peer: Peer) -> None:
+    peer.drip(head(Unique__ID="crawler-1") * 100, 0.05)
+
+
+def crawl_in_mid_call(peer: Peer) -> None:
+    """Answer properly until the service waits for `answer` to be done, then a byte now and then."""
+    peer.take()
+    peer.say(head(Unique__ID="crawler-2"))
+    peer.take_until("answer")
+    peer.drip(event("DTMF", "crawler-2", DTMF__Digit="1") * 100, 0.05)
+
+
+SLOW = {"crawls into connect": crawl_into_connect, "crawls in mid-call": crawl_in_mid_call}
+
+
+def takes_a_call(service: Service) -> bool:
+    """Whether a call made now is recorded whole."""
+    return service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
+
+
+def line_of(service: Service, call_id: str) -> dict[str, str]:
+    """Wait for a call's canonical line."""
+    return until(
+        lambda: next((line for line in service.lines("call") if line.get("call") == call_id), None),
+        f"the line of {call_id}",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -20,125 +95,188 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield started
 
 
-def resident_kb(service: Service) -> int:
-    """Return the server's resident memory."""
-    status = Path(f"/proc/{service.process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+@pytest.fixture(scope="module")
+def siege(serving: Service) -> Siege:
+    """Let all of them come at once, and call until the last has gone."""
+
+    def besiege(act: Callable[[Peer], None]) -> Ended:
+        began = time.monotonic()
+        with Peer(serving.address) as peer:
+            act(peer)
+            return Ended(peer.hear(), time.monotonic() - began)
+
+    def saying(said: bytes) -> Callable[[Peer], None]:
+        return lambda peer: peer.say(said)
+
+    def read_nothing(peer: Peer) -> None:
+        peer.say(head(Unique__ID="deaf-1"))
+        line_of(serving, "deaf-1")
+
+    acts = {name: saying(said) for name, said in (NO_REPLY | NOT_TO_BE_SERVED).items()}
+    acts |= {**SLOW, "reads nothing": read_nothing}
+    peers = {name: gevent.spawn(besiege, act) for name, act in acts.items()}
+    good_calls = []
+    while not all(peer.ready() for peer in peers.values()):
+        good_calls.append(serving.call(TrialCaller(speech=SPEECH)).recorded_ms)
+    return Siege(serving, {name: peer.get() for name, peer in peers.items()}, good_calls)
 
 
-def descriptors(service: Service) -> int:
-    """Return how many files and sockets the server holds open."""
-    return len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+@pytest.mark.parametrize("name", [*NO_REPLY, "crawls into connect"])
+def test_a_peer_that_does_not_answer_connect_is_dropped_within_seconds(siege: Siege, name: str) -> None:
+    assert siege.ended[name].heard.startswith(b"connect\n\n")
+    assert b"sendmsg" not in siege.ended[name].heard
+    assert siege.ended[name].seconds < 8
 
 
-def takes_a_call(service: Service) -> bool:
-    """Whether a call made now is recorded whole."""
-    return service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
-
-
-def talk(service: Service, *said: bytes) -> bytes:
-    """Send bytes as a peer would, and return all that comes back until the end."""
-    heard = b""
-    with socket.create_connection(service.address, timeout=20) as peer:
-        try:
-            for part in said:
-                peer.sendall(part)
-            while received := peer.recv(65536):
-                heard += received
-        except ConnectionError:
-            pass
-    return heard
-
-
-def head(**headers: str) -> bytes:
-    """Return a connect reply with these headers."""
-    known = {
-        "Event-Name": "CHANNEL_DATA",
-        "Unique-ID": "peer-1",
-        "Content-Type": "command/reply",
-        "Socket-Mode": "async",
-        "Control": "full",
-        **{name.replace("__", "-"): value for name, value in headers.items()},
-    }
-    return "".join(f"{name}: {value}\n" for name, value in known.items()).encode() + b"\n"
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        (),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",),
-        (b"\x00\xff\xfe" * 1000,),
-        (b"\n" * 5000,),
-        (b"Content-Type: command/reply\nContent-Length: -1\n\n",),
-        (b"Content-Type: text/event-plain\nContent-Length: 999999999\n\n",),
-        (b"Content-Type: text/disconnect-notice\nContent-Disposition: disconnect\n\n",),
-        (b"Content-Type: command/reply\nReply-Text: -ERR\n\n",),
-    ],
-    ids=["silence", "http", "binary", "blank lines", "bad length", "huge length", "gone already", "refusal"],
-)
-def test_a_peer_that_does_not_answer_connect_is_dropped_within_seconds(
-    serving: Service, said: tuple[bytes, ...]
-) -> None:
-    with gevent.Timeout(15):
-        assert talk(serving, *said).startswith(b"connect\n\n")
-    assert takes_a_call(serving)
-
-
-def test_an_endless_header_costs_bounded_memory(serving: Service) -> None:
-    before = resident_kb(serving)
-    talk(serving, *[b"x" * 65536] * 400)
-    talk(serving, *[b"Name: value\n" * 5000] * 400)
-    assert resident_kb(serving) - before < 20_000
-    assert serving.metric("voicemail_esl_frames_refused_total") >= 2
-    assert takes_a_call(serving)
-
-
-def test_a_million_headers_are_refused(serving: Service) -> None:
-    talk(serving, b"".join(b"H%d: v\n" % n for n in range(1_000_000)))
-    assert takes_a_call(serving)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        head(Socket__Mode="static"),
-        head(Control="single-channel"),
-        head(Unique__ID=""),
-        head(Unique__ID="a b"),
-        head(Unique__ID="x%0A%0Aexit"),
-    ],
-    ids=["not async", "not full", "no id", "id with a space", "id with a line break"],
-)
-def test_a_call_that_cannot_be_served_goes_back_to_the_dialplan(serving: Service, reply: bytes) -> None:
-    heard = talk(serving, reply)
+@pytest.mark.parametrize("name", NOT_TO_BE_SERVED)
+def test_a_call_that_cannot_be_served_goes_back_to_the_dialplan(siege: Siege, name: str) -> None:
+    heard = siege.ended[name].heard
     assert b"voicemail_result=failed" in heard
     assert heard.endswith(b"exit\n\n")
     assert b"execute-app-name: answer" not in heard
 
 
-def test_a_peer_that_does_not_read_is_let_go(serving: Service) -> None:
-    """What the service writes to one call is little; a peer that reads nothing still meets the deadlines."""
-    with socket.create_connection(serving.address, timeout=30) as peer:
-        peer.sendall(head(Unique__ID="deaf-1"))
-        until(
-            lambda: [line for line in serving.lines("call") if line.get("call") == "deaf-1"],
-            "it is let go",
-            40,
-        )
+@pytest.mark.parametrize("call_id", ["crawler-2", "deaf-1"])
+def test_a_peer_that_does_not_go_on_in_mid_call_is_let_go(siege: Siege, call_id: str) -> None:
+    """However it keeps the line busy, the deadline of what the call waits for stands."""
+    line = line_of(siege.service, call_id)
+    assert line["result"] == "switch_stalled"
+    assert int(line["duration_ms"]) < 20_000
+
+
+def test_every_call_made_meanwhile_was_recorded_whole(siege: Siege) -> None:
+    assert len(siege.good_calls) > 10
+    assert set(siege.good_calls) == {2000}
+
+
+def test_an_endless_header_costs_bounded_memory(serving: Service) -> None:
+    before = serving.resident_kb
+    for said in (b"x" * 65536, b"Name: value\n" * 5000):
+        with Peer(serving.address) as peer:
+            peer.say(*[said] * 400)
+            peer.hear()
+    assert serving.resident_kb - before < 20_000
+    assert serving.metric("voicemail_esl_frames_refused_total") >= 2
     assert takes_a_call(serving)
 
 
-def test_hundreds_of_silent_connections_do_not_keep_a_call_waiting(serving: Service) -> None:
-    before = descriptors(serving)
-    peers = [socket.create_connection(serving.address, timeout=10) for _ in range(500)]
+def test_a_million_headers_are_refused(serving: Service) -> None:
+    before = serving.metric("voicemail_esl_frames_refused_total")
+    with Peer(serving.address) as peer:
+        peer.say(b"".join(b"H%d: v\n" % n for n in range(1_000_000)))
+        assert peer.hear() == b"connect\n\n"
+    assert serving.metric("voicemail_esl_frames_refused_total") == before + 1
     assert takes_a_call(serving)
-    until(lambda: serving.in_progress() == 0, "the silent ones are dropped", 20)
-    for peer in peers:
-        peer.close()
-    until(lambda: descriptors(serving) <= before + 2, "their descriptors are given back", 20)
+
+
+def leave_a_message(service: Service, call_id: str, around: Callable[[bytes], list[bytes]]) -> dict[str, str]:
+    """Be a switch that takes a message; `around` returns what it says at the end of an application."""
+    with Peer(service.address) as peer:
+        assert peer.take() == "connect"
+        peer.say(head(Unique__ID=call_id))
+        for application in ("multiset", "answer", "sleep", "playback", "playback", "record", "playback"):
+            command, uuid = peer.take_until(application)
+            if application == "record":
+                save(Path(re.search(r"'([^']+)'", command)[1]), SPEECH)  # type: ignore[index]
+            done = {"Application": application, "Application-UUID": uuid, "variable_record_ms": "2000"}
+            peer.say(*around(event("CHANNEL_EXECUTE_COMPLETE", call_id, **done)))
+        assert peer.take() == f"api uuid_kill {call_id} NORMAL_CLEARING"
+        peer.say(event("CHANNEL_HANGUP", call_id))
+        peer.hear()
+    return line_of(service, call_id)
+
+
+def test_replies_out_of_order_cost_no_message(serving: Service) -> None:
+    no_channel = b"-ERR No such channel!\n"
+    killed = b"Content-Type: api/response\nContent-Length: %d\n\n%b" % (len(no_channel), no_channel)
+    line = leave_a_message(serving, "disorder-1", lambda done: [killed, done, OK, OK])
+    assert (line["result"], line["recording_ms"]) == ("recorded", "2000")
+
+
+def test_no_reply_at_all_costs_no_message(serving: Service) -> None:
+    line = leave_a_message(serving, "terse-1", lambda done: [done])
+    assert (line["result"], line["recording_ms"]) == ("recorded", "2000")
+
+
+def test_events_of_other_calls_end_nothing_in_this_one(serving: Service) -> None:
+    def among_others(done: bytes) -> list[bytes]:
+        stranger = done.replace(b"Unique-ID: crowded-1", b"Unique-ID: another-1")
+        return [OK, *[stranger, event("CHANNEL_HANGUP", "another-1")] * 300, done]
+
+    line = leave_a_message(serving, "crowded-1", among_others)
+    assert (line["result"], line["recording_ms"]) == ("recorded", "2000")
+
+
+FATES = [
+    {"control_lost", "hangup_before_answer"},
+    {"salvaged"},
+    {"recorded"},
+]
+
+
+def test_a_recorded_call_cut_off_at_any_byte_meets_the_fate_of_its_moment(serving: Service) -> None:
+    """Later cuts never have the worse end: nothing, then what recovery finds, then the message."""
+    capture = CAPTURES / "left_with_key_nixed.jsonl"
+    rows = [json.loads(line) for line in capture.read_text(encoding="utf-8").splitlines()]
+    sizes = [len(row["text"].encode()) for row in rows if row["from"] == "switch" and "text" in row]
+    edges = {sum(sizes[:n]) + off for n in range(len(sizes)) for off in (-1, 0, 1)}
+    places = sorted(place for place in edges | set(range(0, sum(sizes), 1999)) if place >= 0)
+    before = serving.descriptors
+
+    def play(place: int) -> dict[str, str] | None:
+        call_id = f"cut-{place}"
+        with cut_line(serving.address, place) as address:
+            Replay(capture, address, call_id, tone(9.0)).play()
+        # Of a reply that is not whole the service does not know which call it was.
+        return line_of(serving, call_id) if place >= sizes[0] else None
+
+    lines = [line for line in Pool(40).map(play, places) if line]
+    ranks = [next(n for n, fates in enumerate(FATES) if line["result"] in fates) for line in lines]
+    assert ranks == sorted(ranks)
+    assert set(ranks) == {0, 1, 2}
+    until(lambda: serving.in_progress() == 0, "no call in progress")
+    until(lambda: serving.descriptors <= before + 2, "their descriptors are given back")
+    assert takes_a_call(serving)
 
 
 def test_after_all_of_them_nothing_crashed(serving: Service) -> None:
     assert not [line for line in serving.log.splitlines() if "crashed" in line]
     assert serving.stop() == 0
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Let this process open as many sockets as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_five_thousand_silent_connections_keep_no_call_waiting(tmp_path: Path) -> None:
+    with running(tmp_path, {"switch": {"max_calls": 6000}}) as service:
+        assert takes_a_call(service)
+        until(lambda: service.in_progress() == 0, "the first call is over")
+        descriptors, memory = service.descriptors, service.resident_kb
+        peers = [socket.create_connection(service.address, timeout=20) for _ in range(5000)]
+        assert takes_a_call(service)
+        assert service.resident_kb - memory < 5000 * 40
+        until(lambda: service.in_progress() == 0, "the silent ones are dropped", 20)
+        for peer in peers:
+            peer.close()
+        until(lambda: service.descriptors <= descriptors, "their descriptors are given back", 20)
+        assert takes_a_call(service)
+        assert service.stop() == 0
+
+
+def test_peers_from_outside_the_allowed_networks_are_not_spoken_to(tmp_path: Path) -> None:
+    with running(tmp_path, {"switch": {"allowed": ["127.0.0.1/32"], "max_calls": 10}}) as service:
+        for _ in range(100):
+            with Peer(service.address, source="127.0.0.2") as peer:
+                peer.say(head(Unique__ID="outsider-1"))
+                assert peer.hear() == b""
+        assert service.metric('voicemail_peers_refused_total{why="not_allowed"}') == 100
+        assert {line["peer"] for line in service.lines("peer_refused")} == {"127.0.0.2"}
+        assert takes_a_call(service)
+        assert not service.lines("call")[:-1]

@@ -211,6 +211,17 @@ def test_a_reply_nobody_asked_for_shifts_no_other(pair: tuple[Channel, socket.so
     assert channel.frames_refused == 2
 
 
+def test_a_reply_is_matched_to_a_command_of_its_kind(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    channel.perform(Beep("a-1"))
+    no_channel = b"-ERR No such channel!\n"
+    killed = b"Content-Type: api/response\nContent-Length: %d\n\n%b" % (len(no_channel), no_channel)
+    switch.sendall(killed + completed())
+    assert channel.receive(soon()) == ApplicationDone("a-1")
+    assert channel.commands_refused == []
+    assert channel.frames_refused == 1
+
+
 def test_a_call_is_handed_back_only_when_its_result_is_set(pair: tuple[Channel, socket.socket]) -> None:
     channel, switch = pair
     handing = gevent.spawn(channel.hand_back, "refused", "a-9")
