@@ -9,6 +9,7 @@ from dataclasses import fields
 from datetime import time
 from ipaddress import ip_network
 from pathlib import Path
+from time import thread_time
 from types import ModuleType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -310,6 +311,13 @@ class TestMistakes:
 
         assert said == ["voicemail.yaml:1: holds more than 100000 values, aliases counted"]
         assert most < 100 << 20
+
+    def test_a_file_of_half_a_million_values_is_refused_before_they_are_built(self, path: Path) -> None:
+        path.write_text(f"a: [{'b,' * 500_000}]\n")
+        began = thread_time()
+
+        assert problems(path) == ["voicemail.yaml:1: holds more than 100000 values, aliases counted"]
+        assert thread_time() - began < 10
 
 
 class TestNoContradictions:

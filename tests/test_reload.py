@@ -3,19 +3,22 @@
 import signal
 from pathlib import Path
 
+import gevent
 import yaml
 
 from esl_voicemail.trial.caller import TrialCaller
-from tests.support.service import DEFAULTS, Service, until
+from tests.support.service import DEFAULTS, Service, running, until
 from tests.support.speech import tone
 
 SPEECH = tone(2.0)
 
 
-def reload(service: Service, settings: dict[str, object] | str) -> dict[str, str]:
-    """Write a configuration, send SIGHUP, and return what the server said of it."""
-    text = settings if isinstance(settings, str) else yaml.safe_dump({**DEFAULTS, **settings})
-    service.config.write_text(text)
+def reload(service: Service, settings: dict[str, object] | str | bytes | None = None) -> dict[str, str]:
+    """Write a configuration, if given; send SIGHUP, and return what the server said of it."""
+    if isinstance(settings, dict):
+        settings = str(yaml.safe_dump({**DEFAULTS, **settings}))
+    if settings is not None:
+        service.config.write_bytes(settings.encode() if isinstance(settings, str) else settings)
     before = len(service.lines("reload"))
     service.process.send_signal(signal.SIGHUP)
     return until(lambda: service.lines("reload")[before:], "the reload")[0]
@@ -42,3 +45,48 @@ def test_a_bad_configuration_changes_nothing_and_says_why(service: Service) -> N
 def test_what_needs_a_restart_is_said(service: Service, tmp_path: Path) -> None:
     said = reload(service, {"log": {"format": "json"}, "mailboxes": {"default": {"recipients": ["a@b.pl"]}}})
     assert (said["result"], said["needs_restart"]) == ("taken", "log")
+
+
+GOOD = {"mailboxes": {"default": {"recipients": ["a@example.com"], "silence_seconds": 2}}}
+ONE = "mailboxes: {default: {recipients: [a@b.pl], "
+BAD: dict[str, str | bytes] = {
+    "no YAML": "mailboxes: {",
+    "no sections": "- a\n- b\n",
+    "an unknown key": "mailbox: {}",
+    "no recipients": "mailboxes: {default: {recipients: []}}",
+    "two with one number": f"{ONE}numbers: ['1']}}, sales: {{recipients: [a@b.pl], numbers: ['1']}}}}",
+    "a greeting that is missing": f"{ONE}greetings: {{default: no.wav}}}}}}",
+    "a greeting that is no sound": f"{ONE}greetings: {{default: voicemail.yaml}}}}}}",
+    "a folder that is missing": "mailboxes_dir: nowhere",
+    "a bomb": "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]),
+    "no UTF-8": b"mailboxes: {default: {recipients: [\xff]}}",
+    "too large": b"#" * (2 << 20),
+}
+
+
+def test_bad_configurations_of_every_kind_change_nothing_for_the_calls_in_progress(tmp_path: Path) -> None:
+    with running(tmp_path, GOOD) as service:
+        call = gevent.spawn(service.call, TrialCaller(speech=tone(4.0)), pace=1.0)
+        until(lambda: list(service.recordings.glob("*.wav")), "the recording")
+        before = service.config.read_bytes()
+        for kind, text in BAD.items():
+            said = reload(service, text)
+            assert said["result"] == "refused", kind
+        for spoil in (service.config.unlink, service.config.mkdir):
+            spoil()
+            assert reload(service)["result"] == "refused"
+        service.config.rmdir()
+        service.config.write_bytes(before)
+        assert service.metric('voicemail_config_reloads_total{result="refused"}') == len(BAD) + 2
+        assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
+        assert call.get(timeout=30).recorded_ms == 4000
+        assert [mail["To"] for mail in service.mails(2)] == ["a@example.com"] * 2
+        assert reload(service)["result"] == "taken"
+
+
+def test_many_signals_at_once_are_all_heeded_by_one_reload(service: Service) -> None:
+    for _ in range(50):
+        service.process.send_signal(signal.SIGHUP)
+    until(lambda: service.lines("reload"), "a reload")
+    assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
+    assert service.stop() == 0

@@ -28,6 +28,7 @@ _MAP, _SEQ = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp")}
 
+_TOO_MANY = f"holds more than {_MOST_VALUES} values, aliases counted"
 _TOO_LARGE = "a number as large as this means nothing here"
 
 
@@ -77,7 +78,7 @@ def parse(text: str, name: str, folder: Path) -> Source:
     """Parse YAML text as `read` does."""
     loader = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         root = loader.get_single_node()
         reading = _Reading(name, loader)
         values = reading.value(root, ()) if root is not None else {}
@@ -108,6 +109,20 @@ class _RefusedError(yaml.MarkedYAMLError):
     """YAML, but nothing that a configuration may hold."""
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses too many values before it has built them all, keys counted: that takes half a minute."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._composed += 1
+        if self._composed > _MOST_VALUES:
+            raise _refused(_TOO_MANY, self.get_mark())
+        return super().compose_node(parent, index)
+
+
 class _Reading:
     def __init__(self, name: str, loader: yaml.SafeLoader) -> None:
         self.name = name
@@ -121,31 +136,33 @@ class _Reading:
         self.lines.setdefault(trail, node.start_mark.line + 1)
         self.values += 1
         if len(trail) > _DEEPEST:
-            raise _refused("is nested too deeply", node)
+            raise _refused("is nested too deeply", node.start_mark)
         if self.values > _MOST_VALUES:
-            raise _refused(f"holds more than {_MOST_VALUES} values, aliases counted", node)
+            raise _refused(_TOO_MANY, node.start_mark)
         if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
             return dict(self._pairs(node, trail))
         if isinstance(node, yaml.SequenceNode) and node.tag == _SEQ:
             return [self.value(item, (*trail, n)) for n, item in enumerate(node.value)]
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALARS:
-            raise _refused(f"the tag {node.tag} is not supported", node)
+            raise _refused(f"the tag {node.tag} is not supported", node.start_mark)
         self.written[trail] = node.value
         return self._scalar(node)
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
-            raise _refused(_TOO_LARGE, node)
+            raise _refused(_TOO_LARGE, node.start_mark)
         try:
             value = self.loader.construct_object(node)
         except OverflowError as error:
-            raise _refused(_TOO_LARGE, node) from error
+            raise _refused(_TOO_LARGE, node.start_mark) from error
         except (ValueError, LookupError, AttributeError) as error:
             # SafeLoader lets all of these escape, for `2026-13-45`, `!!bool x`, `!!int ""`, `!!timestamp x`.
             kind = node.tag.rpartition(":")[2]
-            raise _refused(f"{node.value[:60]!r} is no {kind}; write text in quotes", node) from error
+            raise _refused(
+                f"{node.value[:60]!r} is no {kind}; write text in quotes", node.start_mark
+            ) from error
         if isinstance(value, int) and value.bit_length() > _LARGEST_NUMBER_BITS:
-            raise _refused(_TOO_LARGE, node)
+            raise _refused(_TOO_LARGE, node.start_mark)
         return value
 
     def _pairs(self, node: yaml.MappingNode, trail: Trail) -> Iterator[tuple[str, Any]]:
@@ -166,8 +183,8 @@ class _Reading:
                 yield key, self.value(value_node, here)
 
 
-def _refused(problem: str, node: yaml.Node) -> _RefusedError:
-    return _RefusedError(problem=problem, problem_mark=node.start_mark)
+def _refused(problem: str, mark: yaml.Mark) -> _RefusedError:
+    return _RefusedError(problem=problem, problem_mark=mark)
 
 
 def _line(error: yaml.YAMLError, text: str) -> int:
