@@ -169,6 +169,23 @@ def test_a_million_headers_are_refused(serving: Service) -> None:
     assert takes_a_call(serving)
 
 
+def test_a_crowd_of_peers_that_send_much_and_end_nothing_costs_bounded_memory(serving: Service) -> None:
+    before = serving.resident_kb
+
+    def crowd() -> None:
+        with Peer(serving.address) as peer:
+            peer.say(*[b"x" * 65536] * 30)
+            peer.hear()
+
+    peers = [gevent.spawn(crowd) for _ in range(150)]
+    largest = before
+    while not all(peer.ready() for peer in peers):
+        assert takes_a_call(serving)
+        largest = max(largest, serving.resident_kb)
+    gevent.joinall(peers, raise_error=True)
+    assert largest - before < 200_000
+
+
 def leave_a_message(service: Service, call_id: str, around: Callable[[bytes], list[bytes]]) -> dict[str, str]:
     """Be a switch that takes a message; `around` returns what it says at the end of an application."""
     with Peer(service.address) as peer:

@@ -20,6 +20,7 @@ from esl_voicemail.dialogue import (
 )
 from esl_voicemail.errors import CallerGoneError, ControlLostError
 from esl_voicemail.esl.channel import Channel
+from esl_voicemail.esl.frames import Room
 from esl_voicemail.model import EndedBy
 
 REPLY = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
@@ -234,6 +235,22 @@ def test_a_call_is_handed_back_only_when_its_result_is_set(pair: tuple[Channel, 
     assert switch.recv(1000) == b"exit\n\n"
     handing.get(timeout=5)
     assert switch.recv(1000) == b""
+
+
+def test_a_call_that_cannot_be_handed_back_any_more_leaves_nothing_open() -> None:
+    room = Room(1000)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        switch, _ = server.accept()
+    channel = Channel(("127.0.0.1", 1), ours, room)
+    switch.sendall(b"half a frame")
+    assert channel.receive(soon(0.2)) == DeadlineExpired()
+    assert room.held == len(b"half a frame")
+    switch.close()
+    assert channel.receive(soon()) == ControlLost()
+    channel.hand_back("failed", "a-9")
+    assert ours.fileno() == -1
+    assert room.held == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esl_voicemail.errors import FrameError
-from esl_voicemail.esl.frames import LARGEST_BODY, LARGEST_HEAD, Frame, FrameReader, Headers
+from esl_voicemail.esl.frames import LARGEST_BODY, LARGEST_HEAD, Frame, FrameReader, Headers, Room
 
 CAPTURES = sorted((Path(__file__).parent / "captures").glob("*.jsonl"))
 
@@ -152,6 +152,35 @@ def test_an_endless_head_costs_bounded_memory(endless: bytes) -> None:
     with pytest.raises(FrameError):
         feed_for_ever()
     assert fed <= LARGEST_HEAD + 2 * len(endless)
+
+
+def test_readers_that_share_room_hold_no_more_than_that_together() -> None:
+    room = Room(3_000_000)
+    readers = [FrameReader(room) for _ in range(3)]
+    for reader in readers:
+        assert list(reader.feed(b"x" * 990_000)) == []
+    with pytest.raises(FrameError, match="all connections"):
+        list(FrameReader(room).feed(b"x" * 990_000))
+    (frame,) = FrameReader(room).feed(FRAME)
+    assert frame.kind == "text/event-plain"
+
+
+def test_what_a_reader_held_is_room_again_when_it_is_closed() -> None:
+    room = Room(1_000_000)
+    for _ in range(10):
+        reader = FrameReader(room)
+        list(reader.feed(b"Content-Length: 4000000\n" + b"y" * 500_000 + b"\n\n" + b"x" * 400_000))
+        assert 900_000 < room.held < 1_000_000
+        reader.close()
+        assert room.held == 0
+
+
+def test_a_frame_that_is_whole_takes_no_room() -> None:
+    room = Room(1_000_000)
+    reader = FrameReader(room)
+    for _ in range(10):
+        assert len([*reader.feed(FRAME[:-1] * 1), *reader.feed(FRAME[-1:])]) == 1
+    assert room.held == 0
 
 
 @settings(max_examples=300)

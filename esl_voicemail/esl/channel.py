@@ -21,7 +21,7 @@ from greenswitch.esl import OutboundSession
 from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input, Record
 from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
 from esl_voicemail.esl.commands import SwitchCommand, execute, leave_word, subscribe, text_of
-from esl_voicemail.esl.frames import Frame, FrameReader, Headers
+from esl_voicemail.esl.frames import Frame, FrameReader, Headers, Room
 from esl_voicemail.model import EndedBy, one_line
 
 CONNECT_SECONDS = 5.0
@@ -49,7 +49,7 @@ _FAULTS = {
 class Channel(OutboundSession):  # type: ignore[misc]
     """The control connection of one call."""
 
-    def __init__(self, address: Any, sock: socket.socket) -> None:
+    def __init__(self, address: Any, sock: socket.socket, room: Room | None = None) -> None:
         super().__init__(address, sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -60,7 +60,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self.hung_up = False
         self.commands_refused: list[str] = []
         self.foreign_events = 0
-        self._reader = FrameReader()
+        self._reader = FrameReader(room)
         self._frames: deque[Frame] = deque()
         self._sent: deque[str] = deque()
         self._limit_ms = 0
@@ -90,7 +90,6 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 raise ControlLostError(f"the peer did not answer `connect` within {seconds:g} s")
             if frame.kind == "command/reply" and frame.headers.raw("Event-Name") is not None:
                 self._sent.popleft()
-                self.session_data = frame.headers
                 self.call_id = one_line(frame.headers.get("Unique-ID"), 80)
                 return frame.headers
             if frame.kind == "text/disconnect-notice":
@@ -135,8 +134,9 @@ class Channel(OutboundSession):  # type: ignore[misc]
                     case ControlLost() | DeadlineExpired() | CallerHungUp():
                         break
         except ControlLostError:
-            return
-        self.leave()
+            pass
+        finally:
+            self.leave()
 
     def leave(self) -> None:
         """Say `exit` and close; after a hang-up this frees the channel from lingering."""
@@ -150,6 +150,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def close(self) -> None:
         """Close the socket; nothing is said."""
         self.connected = False
+        self._reader.close()
         self.sock_file.close()
         self.sock.close()
 

@@ -14,6 +14,7 @@ from esl_voicemail.errors import FrameError
 # A caller's name of 10,000 letters stands in a dozen headers, each letter up to 12 bytes once encoded.
 LARGEST_HEAD = 2 * 1024 * 1024
 LARGEST_BODY = 4 * 1024 * 1024
+_LITTLE = 64 * 1024
 
 _BLANK = re.compile(rb"[\r\n]+")
 _LENGTH = re.compile(rb"[0-9]{1,9}")
@@ -26,6 +27,9 @@ class Headers:
 
     def __init__(self, block: bytes) -> None:
         self._block = b"\n" + block
+
+    def __len__(self) -> int:
+        return len(self._block)
 
     def raw(self, name: str) -> bytes | None:
         """Return a value as it came, or None; of several the first counts."""
@@ -76,10 +80,20 @@ class Frame:
         return Headers(self.body.partition(b"\n\n")[0])
 
 
+class Room:
+    """What the readers of all connections may hold together, so that a crowd cannot take all memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.held = 0
+
+
 class FrameReader:
     """Collects bytes and gives back whole frames; holds at most one frame's largest size."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room or Room(LARGEST_HEAD + LARGEST_BODY)
+        self._taken = 0
         self._buffer = bytearray()
         self._searched = 0
         self._head: tuple[str, Headers, int] | None = None
@@ -88,22 +102,22 @@ class FrameReader:
     @property
     def held(self) -> int:
         """How many bytes wait for the rest of their frame."""
-        return len(self._buffer)
+        return len(self._buffer) + (len(self._head[1]) if self._head else 0)
 
     def feed(self, received: bytes) -> Iterator[Frame]:
         """Take bytes and yield the frames that are complete.
 
         A frame without a Content-Type is counted in `refused` and left out. FrameError, after which
-        nothing can be read any more: a head or body too large, a length that is none.
+        nothing can be read any more: a head or body too large, a length that is none, no more room.
         """
         self._buffer += received
         while True:
             if self._head is None and not self._take_head():
-                return
+                break
             if self._head is not None:
                 kind, headers, length = self._head
                 if len(self._buffer) < length:
-                    return
+                    break
                 body = bytes(self._buffer[:length])
                 del self._buffer[:length]
                 self._head = None
@@ -111,6 +125,20 @@ class FrameReader:
                     yield Frame(kind, headers, body)
                 else:
                     self.refused += 1
+        self._take_room(self.held)
+
+    def close(self) -> None:
+        """Forget what waits, and give its room back."""
+        self._buffer, self._head = bytearray(), None
+        self._take_room(0)
+
+    def _take_room(self, size: int) -> None:
+        self._room.held += size - self._taken
+        self._taken = size
+        # Who holds little is let in all the same: a crowd must not shut a call out.
+        if size > _LITTLE and self._room.held > self._room.size:
+            self.refused += 1
+            raise FrameError("the frames that wait on all connections are too large together")
 
     def _take_head(self) -> bool:
         # Blank lines between frames mean nothing (FreeSWITCH ends an event with one too many at times).

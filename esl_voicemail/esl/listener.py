@@ -18,11 +18,14 @@ from greenlet import greenlet
 from esl_voicemail.binding import bind, bound
 from esl_voicemail.config.values import Address, Network
 from esl_voicemail.esl.channel import Channel
+from esl_voicemail.esl.frames import Room
 from esl_voicemail.session import Desk, Session
 from esl_voicemail.telemetry import Telemetry
 
 # Calls that may be on their way back to the dialplan at once; more are simply closed.
 _REFUSALS_AT_MOST = 200
+# Of frames that are not whole yet, on all connections together; a call's own wait for no more than a moment.
+_WAITING_BYTES = 128 * 1024 * 1024
 # How long calls that outlive the drain have to say their line.
 _LAST_WORDS_SECONDS = 5.0
 
@@ -44,6 +47,7 @@ class Listener:
         self._telemetry = telemetry
         self._sessions: set[greenlet] = set()
         self._refusals = 0
+        self._room = Room(_WAITING_BYTES)
         self._idle = Event()
         self._idle.set()
         self._server = StreamServer(bind(address), self._accepted)
@@ -75,10 +79,10 @@ class Listener:
             if not self._may(peer[0]):
                 self._telemetry.peer_refused("not_allowed", str(peer[0]))
             elif self.calls < self._max_calls:
-                self._counted(Session(self._desk, Channel(peer, sock)).run)
+                self._counted(Session(self._desk, Channel(peer, sock, self._room)).run)
             elif self._refusals < _REFUSALS_AT_MOST:
                 self._telemetry.peer_refused("at_capacity", str(peer[0]))
-                self._refuse(Session(self._desk, Channel(peer, sock)))
+                self._refuse(Session(self._desk, Channel(peer, sock, self._room)))
             else:
                 self._telemetry.peer_refused("at_capacity", str(peer[0]))
         except OSError as error:
