@@ -141,7 +141,7 @@ class Recovery:
         self._journal.forget(one.message_id, self._clock())
         self._telemetry.service("forgotten", message=one.message_id)
 
-    def _each(self, items: Iterable[T], work: Callable[[T], None]) -> bool:
+    def _each(self, items: Iterable[T], work: Callable[[T], object]) -> bool:
         """Do the work for every item; one that fails is said once a process and tried again next round."""
         whole = True
         for item in items:

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "binding", "esl.commands", "esl.arrival", "esl"}),
     frozenset({"mail", "running", "esl.channel"}),
-    frozenset({"session", "delivery", "recovery", "readiness", "http", "checks"}),
+    frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks"}),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),
     frozenset({"cli"}),

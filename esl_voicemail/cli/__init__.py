@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from esl_voicemail import __version__
-from esl_voicemail.cli import call, check, mailbox, messages, render, serve
+from esl_voicemail.cli import call, check, erase, mailbox, messages, render, serve
 from esl_voicemail.errors import (
     CannotBindError,
     CannotReachError,
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "/etc/esl-voicemail/voicemail.yaml, else embedded defaults",
     )
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
-    for group in (serve, check, call, messages, mailbox, render):
+    for group in (serve, check, call, messages, mailbox, render, erase):
         group.add(verbs, common)
     return top
 

@@ -1,4 +1,4 @@
-"""`messages list` and `messages show`: the journal, for people and for programs."""
+"""`messages list` and `messages show`: the journal, for people and for programs; `mails` changes it."""
 
 import argparse
 import json
@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from esl_voicemail.cli import mails
 from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
-from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
-from esl_voicemail.journal.reader import Story, Summary
-from esl_voicemail.model import DeliveryState
+from esl_voicemail.journal.reader import Story, Summary, ToRecipient
+from esl_voicemail.model import DeliveryState, VoicemailState
 
 # More than any journal holds, and no more than SQLite can count.
 _ALL = 1 << 31
@@ -33,6 +33,7 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     show.add_argument("id", metavar="ID", help="a message's id or a call's UUID")
     show.add_argument("--json", action="store_true", help="as one JSON object")
     show.set_defaults(run=_show)
+    mails.add(group_verbs, common)
 
 
 def _list(asked: argparse.Namespace) -> int:
@@ -55,11 +56,7 @@ def _list(asked: argparse.Namespace) -> int:
 
 def _show(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
-    story = JournalReader(config.directory, config.recordings).show(asked.id)
-    if story is None:
-        raise VoicemailError(
-            f"no message and no call {asked.id!r} in the journal; see `esl-voicemail messages list`"
-        )
+    story = mails.story(config, asked.id)
     if asked.json:
         print(json.dumps(_of_story(story), ensure_ascii=False, indent=2))
         return 0
@@ -78,8 +75,10 @@ def _mail(one: Summary) -> str:
     """Say where the mails of a message stand, or why there is no message."""
     if not one.recipients:
         return one.result or ""
+    # Mails of a call that left no message are notices of it.
+    notice = "" if one.state == VoicemailState.KEPT else f"{one.result}, notice "
     others = (f", {n} {state}" for state, n in one.deliveries.items() if state != DeliveryState.DELIVERED)
-    return f"{one.delivered}/{one.recipients} delivered" + "".join(others)
+    return f"{notice}{one.delivered}/{one.recipients} delivered" + "".join(others)
 
 
 def _lines(story: Story, zone: ZoneInfo) -> list[str]:
@@ -104,9 +103,13 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
             + gone
         )
         lines.append(f"           {story.recording}")
+    elif story.deliveries:
+        lines.append("recording  none; the mails are notices of the call")
+    if one.forgotten_at:
+        lines.append(f"forgotten  {_when(one.forgotten_at, zone)}")
     for to in story.deliveries:
         due = f", next try {_when(to.due_at, zone)}" if to.state == "queued" else ""
-        lines.append(f"to         {to.recipient}: {to.state}{due}")
+        lines.append(f"to         {_whom(to)}: {to.state}{due}")
         if to.state != DeliveryState.DELIVERED and (to.code or to.reply):
             lines.append(" " * 11 + f"{to.code or ''} {to.reply or ''}".strip())
         lines.extend(
@@ -117,8 +120,14 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
     return lines
 
 
+def _whom(to: ToRecipient) -> str:
+    return to.recipient if to.about is None else f"{to.recipient}, report of {to.about}"
+
+
 def _caller(one: Summary) -> str:
     caller = one.call.caller
+    if one.forgotten_at:
+        return "forgotten"
     number = "withheld" if caller.withheld else caller.number or "unknown"
     return f"{number} {caller.name}".strip()
 
@@ -151,6 +160,7 @@ def _of_summary(one: Summary) -> dict[str, Any]:
         "state": one.state,
         "result": one.result,
         "duration_ms": one.duration_ms,
+        "forgotten_at": _stamp(one.forgotten_at),
         "recipients": one.recipients,
         "delivered": one.delivered,
         "deliveries": dict(one.deliveries),
@@ -169,6 +179,7 @@ def _of_story(story: Story) -> dict[str, Any]:
         "deliveries": [
             {
                 "recipient": to.recipient,
+                "about": to.about,
                 "state": to.state,
                 "queued_at": _stamp(to.queued_at),
                 "due_at": _stamp(to.due_at) if to.state == "queued" else None,

@@ -12,7 +12,7 @@ from esl_voicemail.config import Mailbox
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.model import CALL_ID, Call, Caller, Reason, one_line
 
-_WITHHELD = {"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "0000000000"}
+WITHHELD = {"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "0000000000"}
 
 # What a number is written with; a name of nothing else is the number again.
 _NO_NAME = re.compile(r"[\d\s+*#().;=@:/-]+")
@@ -91,8 +91,8 @@ def _caller(headers: Headers) -> Caller:
     name = one_line(headers.get("Caller-Caller-ID-Name"), 80)
     # With `Privacy: id` the number header holds the real number all the same: the flag decides. Without a
     # display name the switch puts the number in the name's place.
-    withheld = headers.get("Caller-Privacy-Hide-Number") == "true" or number.lower() in _WITHHELD
-    nameless = name.lower() in _WITHHELD or not _NO_NAME.sub("", name)
+    withheld = headers.get("Caller-Privacy-Hide-Number") == "true" or number.lower() in WITHHELD
+    nameless = name.lower() in WITHHELD or not _NO_NAME.sub("", name)
     if nameless or headers.get("Caller-Privacy-Hide-Name") == "true":
         name = ""
     return Caller(number="" if withheld else number, name=name, withheld=withheld)

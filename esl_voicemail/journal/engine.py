@@ -111,6 +111,23 @@ def examine(directory: Path) -> None:
         engine.dispose()
 
 
+def expect_current(engine: Engine) -> None:
+    """Hold the schema against this version's; JournalError says what to do where they differ."""
+    try:
+        with engine.connect() as connection:
+            heads = MigrationContext.configure(connection).get_current_heads()
+        script = ScriptDirectory.from_config(_migrations())
+        for revision in heads:
+            script.get_revision(revision)
+    except CommandError as error:
+        raise _newer(engine, error) from error
+    if set(heads) != set(script.get_heads()):
+        raise JournalError(
+            f"{engine.url.database}: the journal is an older version's; "
+            "start `esl-voicemail serve` of this version once, it brings it up to date"
+        )
+
+
 def refused(engine: Engine, how: str, error: Exception) -> JournalError:
     """Return what the database said, with its file."""
     return JournalError(f"{engine.url.database}: the journal {how}: {getattr(error, 'orig', None) or error}")

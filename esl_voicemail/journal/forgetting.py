@@ -3,13 +3,13 @@
 The audio goes first, then the row forgets: killed in between, the row still knows what to do again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, not_, or_, select, update
+from sqlalchemy import Connection, exists, func, not_, or_, select, update
 
-from esl_voicemail.journal.schema import deliveries, to_ms, voicemails
+from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
 
 _UNSETTLED = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD)
@@ -21,6 +21,27 @@ class Kept:
 
     message_id: str
     recording_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A call whose row still says which number called."""
+
+    message_id: str
+    mailbox: str
+    number: str
+    arrived_at: datetime
+    is_open: bool
+    recording_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Where one mail of a call stood when it was looked at; `is_report` tells one to the operator."""
+
+    recipient: str
+    state: DeliveryState
+    is_report: bool
 
 
 def past_retention(db: Connection, before: datetime, most: int) -> list[Kept]:
@@ -43,13 +64,45 @@ def past_retention(db: Connection, before: datetime, most: int) -> list[Kept]:
     return [Kept(row.message_id, row.recording_file) for row in db.execute(statement)]
 
 
-def drop(db: Connection, message_ids: Sequence[str], now: datetime) -> int:
-    """Settle every mail of these calls that is not final, so that none is sent any more; return how many."""
-    return db.execute(
-        update(deliveries)
-        .where(deliveries.c.message_id.in_(message_ids), deliveries.c.state.in_(_UNSETTLED))
-        .values(state=DeliveryState.DROPPED.value, finished_at=to_ms(now), reply="the caller was erased")
-    ).rowcount
+def remembered(db: Connection) -> list[Remembered]:
+    """Return the calls whose number is known, oldest first."""
+    statement = select(voicemails).where(voicemails.c.caller_number != "").order_by(voicemails.c.arrived_at)
+    return [
+        Remembered(
+            row.message_id,
+            row.mailbox,
+            row.caller_number,
+            from_ms(row.arrived_at),
+            row.state == VoicemailState.OPEN.value,
+            row.recording_file,
+        )
+        for row in db.execute(statement)
+    ]
+
+
+def drop(db: Connection, message_ids: Iterable[str], now: datetime) -> dict[str, list[Mail]]:
+    """Settle every mail of these calls that is not final, so that none is sent any more.
+
+    Returns where the mails of each call stood before.
+    """
+    found: dict[str, list[Mail]] = {}
+    for message_id in message_ids:
+        of_call = deliveries.c.message_id == message_id
+        rows = db.execute(select(deliveries).where(of_call).order_by(deliveries.c.delivery_id))
+        found[message_id] = [
+            Mail(row.recipient, DeliveryState(row.state), is_report=row.about != 0) for row in rows
+        ]
+        db.execute(
+            update(deliveries)
+            .where(of_call, deliveries.c.state.in_(_UNSETTLED))
+            .values(
+                state=DeliveryState.DROPPED.value,
+                finished_at=to_ms(now),
+                code=None,
+                reply="the caller was erased",
+            )
+        )
+    return found
 
 
 def forget(db: Connection, message_id: str, now: datetime) -> None:
@@ -61,7 +114,7 @@ def forget(db: Connection, message_id: str, now: datetime) -> None:
             caller_number="",
             caller_name="",
             reference="",
-            audio_removed_at=to_ms(now),
+            audio_removed_at=func.coalesce(voicemails.c.audio_removed_at, to_ms(now)),
             forgotten_at=to_ms(now),
         )
     )

@@ -1,7 +1,7 @@
 """The journal read by the command line, beside a running service or without one; it writes nothing."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, case, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
-from esl_voicemail.journal.engine import FILE, open_engine, refused, url_of
+from esl_voicemail.journal.engine import FILE, expect_current, open_engine, refused, url_of
 from esl_voicemail.journal.rows import call_of_row, voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
 from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
@@ -19,13 +19,17 @@ from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One line of `messages list`; `deliveries` counts the recipients by the state of their mail."""
+    """One line of `messages list`; `deliveries` counts the recipients by the state of their mail.
+
+    Reports to the operator are no recipients'. Once `forgotten_at` is set, nothing says who called.
+    """
 
     message_id: str
     call: Call
     state: str
     result: str | None
     duration_ms: int | None
+    forgotten_at: datetime | None
     deliveries: Mapping[str, int]
 
     @property
@@ -53,9 +57,13 @@ class TriedOnce:
 
 @dataclass(frozen=True, slots=True)
 class ToRecipient:
-    """Where the mail to one recipient stands, why, and how it came there."""
+    """Where the mail to one recipient stands, why, and how it came there.
+
+    `about` is, of a report to the operator, who did not get the message.
+    """
 
     recipient: str
+    about: str | None
     state: str
     queued_at: datetime
     due_at: datetime
@@ -97,6 +105,9 @@ class JournalReader:
             with self._engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            # Tables of another version make strange errors; what is the matter is the version.
+            with suppress(SQLAlchemyError):
+                expect_current(self._engine)
             raise refused(self._engine, "cannot be read", error) from error
 
     def close(self) -> None:
@@ -139,6 +150,7 @@ class JournalReader:
             .where(deliveries.c.message_id == row.message_id)
             .order_by(deliveries.c.delivery_id)
         ).all()
+        recipients = {one.delivery_id: one.recipient for one in to}
         tried: dict[int, list[TriedOnce]] = {one.delivery_id: [] for one in to}
         for one in db.execute(
             select(attempts).where(attempts.c.delivery_id.in_(tried)).order_by(attempts.c.attempt_id)
@@ -158,6 +170,7 @@ class JournalReader:
             deliveries=tuple(
                 ToRecipient(
                     one.recipient,
+                    recipients.get(one.about),
                     one.state,
                     from_ms(one.queued_at),
                     from_ms(one.due_at),
@@ -181,6 +194,7 @@ def _summaries() -> Any:
                 for state in DeliveryState
             ),
         )
+        .where(to.c.about == 0)
         .group_by(to.c.message_id)
         .subquery()
     )
@@ -195,6 +209,7 @@ def _summary(row: Row[Any]) -> Summary:
         state=row.state,
         result=row.result,
         duration_ms=row.duration_ms,
+        forgotten_at=_moment(row.forgotten_at),
         deliveries={state.value: count for state in DeliveryState if (count := getattr(row, f"to_{state}"))},
     )
 

@@ -1,0 +1,187 @@
+"""What a person changes in the journal, beside a running service or without one; each verb one transaction.
+
+The service looks at its queue every few seconds and finds what was changed. The schema is left as it is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from esl_voicemail.errors import JournalError, StorageBusyError
+from esl_voicemail.journal import forgetting
+from esl_voicemail.journal.engine import FILE, expect_current, open_engine, refused, url_of
+from esl_voicemail.journal.forgetting import Mail, Remembered
+from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
+from esl_voicemail.model import DeliveryState, VoicemailState
+
+_QUEUED, _SENDING, _HELD = DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD
+_BOUNCED, _EXPIRED, _DROPPED = DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.DROPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What may be asked of a message's mails: from which states it leads, and where to."""
+
+    name: str
+    starts: frozenset[DeliveryState]
+    end: DeliveryState
+
+
+RETRY = Verb("retry", frozenset({_QUEUED, _BOUNCED, _EXPIRED, _HELD, _DROPPED}), _QUEUED)
+HOLD = Verb("hold", frozenset({_QUEUED, _SENDING}), _HELD)
+RELEASE = Verb("release", frozenset({_HELD}), _QUEUED)
+DROP = Verb("drop", frozenset({_QUEUED, _SENDING, _HELD, _BOUNCED, _EXPIRED}), _DROPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One mail as it was and as it is now; `after` is None where it was left alone.
+
+    `about` is, of a report to the operator, who did not get the message.
+    """
+
+    recipient: str
+    about: str | None
+    before: DeliveryState
+    after: DeliveryState | None
+
+
+class JournalEditor:
+    """A storage directory's journal, open for a person's changes.
+
+    JournalError when there is none, or it is another version's; StorageBusyError when it stays locked.
+    """
+
+    def __init__(self, directory: Path, recordings: Path) -> None:
+        if not (directory / FILE).is_file():
+            raise JournalError(
+                f"{directory / FILE}: there is no journal yet; start `esl-voicemail serve` once"
+            )
+        self._engine = open_engine(url_of(directory), writing=True)
+        self._recordings = recordings
+        with self._refusals():
+            expect_current(self._engine)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Let the database go."""
+        self._engine.dispose()
+
+    def change(self, name: str, verb: Verb, now: datetime, to: str | None = None) -> list[Changed] | None:
+        """Do as asked with the mails of a message, or of the newest of a call's; None for an unknown name.
+
+        `to` narrows it to one recipient. JournalError when there is no such mail, or nothing to send.
+        """
+        with self._transaction() as db:
+            call = db.execute(_named(name)).first()
+            if call is None:
+                return None
+            mails = db.execute(_mails(call.message_id)).all()
+            if not mails:
+                raise JournalError(f"message {call.message_id}: there are no mails of it")
+            wanted = [mail for mail in mails if to is None or mail.recipient.lower() == to.lower()]
+            if not wanted:
+                known = ", ".join(dict.fromkeys(mail.recipient for mail in mails))
+                raise JournalError(f"message {call.message_id}: no mail to {to!r}; there are {known}")
+            if verb.end is _QUEUED:
+                self._expect_sendable(call)
+            return [_change(db, mail, verb, now) for mail in wanted]
+
+    def remembered(self) -> list[Remembered]:
+        """Return the calls whose number is known, oldest first."""
+        with self._transaction() as db:
+            return forgetting.remembered(db)
+
+    def drop(self, message_ids: Iterable[str], now: datetime) -> Mapping[str, list[Mail]]:
+        """Settle every mail of these calls that is not final; return where each call's stood before."""
+        with self._transaction() as db:
+            return forgetting.drop(db, message_ids, now)
+
+    def forget(self, message_id: str, now: datetime) -> None:
+        """Remove who called from a call's row; call it after the unlink of its audio."""
+        with self._transaction() as db:
+            forgetting.forget(db, message_id, now)
+
+    def leave_no_trace(self) -> bool:
+        """Empty the write-ahead log, which repeats what rows held before; False when others are using it."""
+        with self._refusals(), closing(self._engine.raw_connection()) as connection:
+            busy, *_ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def _expect_sendable(self, call: Row[Any]) -> None:
+        if call.forgotten_at is not None:
+            raise JournalError(
+                f"message {call.message_id}: was forgotten at {from_ms(call.forgotten_at).isoformat()}; "
+                "there is nothing left to send"
+            )
+        path = self._recordings / call.recording_file
+        if call.state == VoicemailState.KEPT.value and not path.is_file():
+            raise JournalError(f"message {call.message_id}: its recording {path} is gone")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._refusals(), self._engine.begin() as db:
+            yield db
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            if isinstance(error, OperationalError) and "locked" in str(error.orig):
+                raise StorageBusyError(
+                    f"{self._engine.url.database}: the journal is busy; try again"
+                ) from error
+            raise refused(self._engine, "cannot be written", error) from error
+
+
+def _named(name: str) -> Any:
+    """The row of a message by its id, or of the newest of a call's by the call's UUID."""
+    return (
+        select(voicemails)
+        .where(or_(voicemails.c.message_id == name.upper(), voicemails.c.call_id == name))
+        .order_by(voicemails.c.arrived_at.desc())
+        .limit(1)
+    )
+
+
+def _mails(message_id: str) -> Any:
+    """The mails of a message, each report with whom it is about."""
+    failed = deliveries.alias()
+    return (
+        select(deliveries, failed.c.recipient.label("failed_recipient"))
+        .outerjoin(failed, failed.c.delivery_id == deliveries.c.about)
+        .where(deliveries.c.message_id == message_id)
+        .order_by(deliveries.c.delivery_id)
+    )
+
+
+def _change(db: Connection, mail: Row[Any], verb: Verb, now: datetime) -> Changed:
+    before = DeliveryState(mail.state)
+    if before not in verb.starts:
+        return Changed(mail.recipient, mail.failed_recipient, before, None)
+    if verb.end is _QUEUED:
+        # What the server said last stays until the next try; the time to give up is counted anew.
+        values: dict[str, object] = {
+            "queued_at": to_ms(now),
+            "due_at": to_ms(now),
+            "crashes": 0,
+            "finished_at": None,
+        }
+    else:
+        values = {"code": None, "reply": f"{verb.end} by hand", "finished_at": to_ms(now)}
+    db.execute(
+        update(deliveries)
+        .where(deliveries.c.delivery_id == mail.delivery_id)
+        .values(state=verb.end.value, **values)
+    )
+    return Changed(mail.recipient, mail.failed_recipient, before, verb.end)
