@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "greenswitch": ("esl.channel",),
     "sqlalchemy": ("journal",),
     "alembic": ("journal",),
-    "smtplib": ("mail.transport",),
+    "smtplib": ("mail.smtp", "mail.transport"),
     "prometheus_client": ("telemetry", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),

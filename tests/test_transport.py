@@ -468,7 +468,7 @@ def test_a_missing_password_file_keeps_every_mail(guarded, tmp_path):
 
 
 def test_a_machine_that_does_not_answer_a_connection_is_not_waited_for_like_its_greeting(monkeypatch):
-    monkeypatch.setattr("esl_voicemail.mail.transport._CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("esl_voicemail.mail.smtp._CONNECT_SECONDS", 0.2)
     with socket.socket() as crowded:
         # Once its queue is full, the system lets further connections wait.
         crowded.bind(("127.0.0.1", 0))

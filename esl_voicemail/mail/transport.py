@@ -1,36 +1,29 @@
 """One mail out of the house: an SMTP transaction, or a file in a Maildir; either way a verdict.
 
-The only room that knows `smtplib`. The verdict is decided before QUIT: a server that accepted the message
-has it, whatever it says or does afterwards. What is not clearly a refusal is Deferred. What holds the event
-loop, be it disk or processor, runs on a native thread.
+The verdict is decided before QUIT: a server that accepted the message has it, whatever it says or does
+afterwards. What is not clearly a refusal is Deferred. What holds the event loop, be it disk or processor,
+runs on a native thread.
 """
 
-import io
-import re
 import smtplib
 import ssl
-from base64 import b64encode
 from collections.abc import Iterable
-from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 
 from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
+from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, wait, within
 from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, Verdict, one_line
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _REPLY_CHARACTERS = 400
-_REPLY_LINES = 128
-_BLOCK_BYTES = 1 << 16
-# The greeting may take its time; a machine that is there answers a connection at once.
-_CONNECT_SECONDS = 30.0
 _TOO_LARGE = 552  # what a server says itself of a mail above its limit (RFC 1870 section 6.1)
 _CLOSING = 421  # whatever was asked: the server takes no mail now (RFC 5321 section 4.2.2)
 
@@ -84,7 +77,7 @@ class SmtpTransport:
         try:
             return self._transaction(server, envelope, ready)
         finally:
-            _part(server, self.timeouts.quit)
+            part(server, self.timeouts.quit)
 
     def probe(
         self, sender: str, recipients: Iterable[str], timeouts: Timeouts = PROBING
@@ -104,7 +97,7 @@ class SmtpTransport:
             lost = Deferred(None, _line(f"connection lost: {_words(error)}"))
             verdicts.extend((recipient, lost) for recipient in recipients[len(verdicts) :])
         finally:
-            _part(server, timeouts.quit)
+            part(server, timeouts.quit)
         return verdicts
 
     def _ready(self, message: EmailMessage | None) -> "_Ready | Exception":
@@ -117,24 +110,24 @@ class SmtpTransport:
         except Exception as error:  # noqa: BLE001 - the greenlet that waits raises it
             return error
 
-    def _open(self, message: EmailMessage | None) -> "tuple[_Smtp, _Ready] | Deferred":
+    def _open(self, message: EmailMessage | None) -> "tuple[Client, _Ready] | Deferred":
         """Connect, greet, secure, authenticate; a refusal here is our set-up's fault, not the message's."""
-        server: _Smtp | None = None
+        server: Client | None = None
         try:
             ready = gevent.get_hub().threadpool.apply(self._ready, (message,))
             if isinstance(ready, Exception):
                 raise ready
             if self.security == "tls":
-                server = _SmtpTls(self.host, self.port, timeout=self.timeouts.greeting, context=ready.tls)
+                server = TlsClient(self.host, self.port, timeout=self.timeouts.greeting, context=ready.tls)
             else:
-                server = _Smtp(self.host, self.port, timeout=self.timeouts.greeting)
-            _greet(server)
+                server = Client(self.host, self.port, timeout=self.timeouts.greeting)
+            greet(server)
             if self.security == "starttls":
-                with _within(self.timeouts.greeting):
+                with within(self.timeouts.greeting):
                     server.starttls(context=ready.tls)
-                _greet(server)
+                greet(server)
             if self.username and ready.password is not None:
-                _log_in(server, self.username, ready.password)
+                log_in(server, self.username, ready.password)
         except smtplib.SMTPResponseException as error:
             return _deferred(server, error.smtp_code, error.smtp_error, ours=error.smtp_code >= 500)
         except smtplib.SMTPServerDisconnected as error:
@@ -147,22 +140,22 @@ class SmtpTransport:
             return _deferred(server, None, f"{where}: {_words(error)}", ours=not _passing(error))
         return server, ready
 
-    def _transaction(self, server: "_Smtp", envelope: Envelope, ready: "_Ready") -> Verdict:
-        most = _size_limit(server)
+    def _transaction(self, server: "Client", envelope: Envelope, ready: "_Ready") -> Verdict:
+        most = size_limit(server)
         if most is not None and ready.size > most:
             return Bounced(_TOO_LARGE, f"the mail has {ready.size} bytes, the server takes at most {most}")
         introduced = self._introduce(server, envelope, ready.size)
         if not isinstance(introduced, Delivered):
             return introduced
         try:
-            _wait(server, self.timeouts.data)
+            wait(server, self.timeouts.data)
             code, reply = server.docmd("DATA")
             if code != 354:
                 return _refusal(code, reply)
-            _wait(server, self.timeouts.block)
+            wait(server, self.timeouts.block)
             failure = server.transfer(ready.stuffed)
             # A server that has enough hangs up in the middle, and may have said why.
-            _wait(server, self.timeouts.quit if failure else self.timeouts.final)
+            wait(server, self.timeouts.quit if failure else self.timeouts.final)
             code, reply = server.getreply()
             if failure is None or 400 <= code < 600:
                 return _verdict(code, reply)
@@ -174,13 +167,13 @@ class SmtpTransport:
     def _introduce(self, server: smtplib.SMTP, envelope: Envelope, size: int | None = None) -> Verdict:
         """MAIL and RCPT; Delivered here means only that both were accepted."""
         try:
-            _wait(server, self.timeouts.mail)
+            wait(server, self.timeouts.mail)
             # RFC 1870: a server that takes no mail of this size can say so before it is sent.
             options = [f"size={size}"] if size is not None and server.has_extn("size") else []
             code, reply = server.mail(envelope.sender, options)
             if code != 250:
                 return _refusal(code, reply)
-            _wait(server, self.timeouts.rcpt)
+            wait(server, self.timeouts.rcpt)
             return _verdict(*server.rcpt(envelope.recipient))
         except (OSError, smtplib.SMTPException) as error:
             return Deferred(None, _line(f"connection lost: {_words(error)}"))
@@ -235,104 +228,6 @@ def _stuffed(content: bytes) -> bytes:
     # No regular expression: it would keep all other threads waiting for as long as it takes.
     stuffed = (b"\n" + content).replace(b"\n.", b"\n..")[1:]
     return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
-
-
-class _Smtp(smtplib.SMTP):
-    """smtplib's client, for servers that may wish us ill: no reply is endless, none holds the event loop."""
-
-    def _get_socket(self, host: str, port: int, timeout: float) -> Any:
-        with _within(min(timeout, _CONNECT_SECONDS)):
-            return super()._get_socket(host, port, timeout)  # type: ignore[misc]
-
-    def getreply(self) -> tuple[int, bytes]:
-        """Read one reply, all of it within the time limit of the step."""
-        assert self.sock is not None
-        if self.file is None:
-            self.file = _Lines(self.sock.makefile("rb", buffering=0))
-        self.file.left = _REPLY_LINES
-        with _within(self.sock.gettimeout()):
-            return super().getreply()
-
-    def transfer(self, stuffed: bytes) -> OSError | None:
-        """Send in blocks, as the time limit of a write counts for each; the failure leaves it open."""
-        assert self.sock is not None
-        try:
-            for start in range(0, len(stuffed), _BLOCK_BYTES):
-                self.sock.sendall(stuffed[start : start + _BLOCK_BYTES])
-                gevent.sleep(0)
-        except OSError as error:
-            return error
-        return None
-
-
-class _SmtpTls(_Smtp, smtplib.SMTP_SSL):
-    """The same, where TLS comes before all else."""
-
-
-class _Lines(io.BufferedReader):
-    """What a server says: a line at a time, others in between, and `left` lines at most."""
-
-    left = 0
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        if self.left == 0:
-            raise OSError(f"a reply of more than {_REPLY_LINES} lines")
-        self.left -= 1
-        gevent.sleep(0)
-        return super().readline(size)
-
-
-def _within(seconds: float | None) -> gevent.Timeout:
-    """Limit all of a block's waiting together; a socket's own limit counts for each piece that comes."""
-    return gevent.Timeout(seconds, TimeoutError("timed out"))
-
-
-def _greet(server: smtplib.SMTP) -> None:
-    """EHLO, or HELO to a server that does not know it; not to one that says something else."""
-    code, reply = server.ehlo()
-    if code >= 500:
-        code, reply = server.helo()
-    if not 200 <= code < 300:
-        raise smtplib.SMTPHeloError(code, reply)
-
-
-def _log_in(server: smtplib.SMTP, username: str, password: str) -> None:
-    """AUTH once, in UTF-8 (RFC 4616): smtplib knows ASCII only, and offers a refused password again."""
-    offered = server.esmtp_features.get("auth", "").upper().split()
-    if "PLAIN" in offered:
-        code, reply = server.docmd("AUTH", "PLAIN " + _base64(f"\0{username}\0{password}"))
-    elif "LOGIN" in offered:
-        code, reply = server.docmd("AUTH", "LOGIN " + _base64(username))
-        if code == 334:
-            code, reply = server.docmd(_base64(password))
-    else:
-        raise smtplib.SMTPNotSupportedError("the server offers neither AUTH PLAIN nor AUTH LOGIN")
-    if code != 235:
-        raise smtplib.SMTPAuthenticationError(code, reply)
-
-
-def _base64(text: str) -> str:
-    return b64encode(text.encode()).decode()
-
-
-def _size_limit(server: smtplib.SMTP) -> int | None:
-    """Return the largest mail a server takes, in bytes; None where it says of none (RFC 1870 section 3)."""
-    said = server.esmtp_features.get("size", "")
-    # More digits are no number to Python either.
-    return (int(said) or None) if re.fullmatch(r"[0-9]{1,20}", said) else None
-
-
-def _wait(server: smtplib.SMTP, seconds: float) -> None:
-    if server.sock is not None:
-        server.sock.settimeout(seconds)
-
-
-def _part(server: smtplib.SMTP, seconds: float) -> None:
-    """Say goodbye, for so long at most and whatever is said to it: the verdict stands."""
-    limit = gevent.Timeout(seconds, False)  # type: ignore[arg-type]
-    with closing(server), suppress(OSError, smtplib.SMTPException), limit:
-        _wait(server, seconds)
-        server.quit()
 
 
 def _deferred(

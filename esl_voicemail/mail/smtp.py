@@ -1,0 +1,117 @@
+"""smtplib's client, for servers that may wish us ill: no reply is endless, none holds the event loop.
+
+With `transport` the only room that knows `smtplib`; what a reply means for a mail is that one's to say.
+"""
+
+import io
+import re
+import smtplib
+from base64 import b64encode
+from contextlib import closing, suppress
+from typing import Any
+
+import gevent
+
+_REPLY_LINES = 128
+_BLOCK_BYTES = 1 << 16
+# The greeting may take its time; a machine that is there answers a connection at once.
+_CONNECT_SECONDS = 30.0
+
+
+class Client(smtplib.SMTP):
+    """One connection; a step's time counts for its whole reply."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> Any:
+        with within(min(timeout, _CONNECT_SECONDS)):
+            return super()._get_socket(host, port, timeout)  # type: ignore[misc]
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read one reply, all of it within the time limit of the step."""
+        assert self.sock is not None
+        if self.file is None:
+            self.file = _Lines(self.sock.makefile("rb", buffering=0))
+        self.file.left = _REPLY_LINES
+        with within(self.sock.gettimeout()):
+            return super().getreply()
+
+    def transfer(self, stuffed: bytes) -> OSError | None:
+        """Send in blocks, as the time limit of a write counts for each; the failure leaves it open."""
+        assert self.sock is not None
+        try:
+            for start in range(0, len(stuffed), _BLOCK_BYTES):
+                self.sock.sendall(stuffed[start : start + _BLOCK_BYTES])
+                gevent.sleep(0)
+        except OSError as error:
+            return error
+        return None
+
+
+class TlsClient(Client, smtplib.SMTP_SSL):
+    """The same, where TLS comes before all else."""
+
+
+class _Lines(io.BufferedReader):
+    """What a server says: a line at a time, others in between, and `left` lines at most."""
+
+    left = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if self.left == 0:
+            raise OSError(f"a reply of more than {_REPLY_LINES} lines")
+        self.left -= 1
+        gevent.sleep(0)
+        return super().readline(size)
+
+
+def within(seconds: float | None) -> gevent.Timeout:
+    """Limit all of a block's waiting together; a socket's own limit counts for each piece that comes."""
+    return gevent.Timeout(seconds, TimeoutError("timed out"))
+
+
+def greet(server: smtplib.SMTP) -> None:
+    """EHLO, or HELO to a server that does not know it; not to one that says something else."""
+    code, reply = server.ehlo()
+    if code >= 500:
+        code, reply = server.helo()
+    if not 200 <= code < 300:
+        raise smtplib.SMTPHeloError(code, reply)
+
+
+def log_in(server: smtplib.SMTP, username: str, password: str) -> None:
+    """AUTH once, in UTF-8 (RFC 4616): smtplib knows ASCII only, and offers a refused password again."""
+    offered = server.esmtp_features.get("auth", "").upper().split()
+    if "PLAIN" in offered:
+        code, reply = server.docmd("AUTH", "PLAIN " + _base64(f"\0{username}\0{password}"))
+    elif "LOGIN" in offered:
+        code, reply = server.docmd("AUTH", "LOGIN " + _base64(username))
+        if code == 334:
+            code, reply = server.docmd(_base64(password))
+    else:
+        raise smtplib.SMTPNotSupportedError("the server offers neither AUTH PLAIN nor AUTH LOGIN")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, reply)
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+def size_limit(server: smtplib.SMTP) -> int | None:
+    """Return the largest mail a server takes, in bytes; None where it says of none (RFC 1870 section 3)."""
+    said = server.esmtp_features.get("size", "")
+    # The limit has 20 digits at most; of thousands `int` would make an error of ours.
+    return (int(said) or None) if re.fullmatch(r"[0-9]{1,20}", said) else None
+
+
+def wait(server: smtplib.SMTP, seconds: float) -> None:
+    """Limit how long each further read or write may wait."""
+    if server.sock is not None:
+        server.sock.settimeout(seconds)
+
+
+def part(server: smtplib.SMTP, seconds: float) -> None:
+    """Say goodbye, for so long at most and whatever is said to it: the verdict stands."""
+    limit = gevent.Timeout(seconds, False)  # type: ignore[arg-type]
+    with closing(server), suppress(OSError, smtplib.SMTPException), limit:
+        wait(server, seconds)
+        server.quit()
