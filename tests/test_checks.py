@@ -153,20 +153,40 @@ class TestInstallation:
             ("{% if %}", "template of the mail: Expected an expression, got 'end of statement block'"),
         ],
     )
+    @pytest.mark.parametrize("kind", ["call", "voicemail", "notice", "report"])
     def test_a_template_that_fails_is_told_for_the_mailbox_that_needs_it(
-        self, tmp_path: Path, check: Check, text: str, said: str
+        self, tmp_path: Path, check: Check, kind: str, text: str, said: str
     ) -> None:
         package = self.installed(tmp_path / "program")
-        (package / "mail" / "templates" / "en.txt.j2").write_text(text)
+        (package / "mail" / "templates" / f"en.{kind}.j2").write_text(text)
 
         assert check(tmp_path / "program") == [f"voicemail.yaml:4: mailboxes.help: {said}"]
 
-    def test_a_template_that_is_missing_is_told(self, tmp_path: Path, check: Check) -> None:
+    @pytest.mark.parametrize(
+        "branch",
+        [
+            "{% if technical %}{{ nobody_says_this }}{% endif %}",
+            "{% if not technical %}{{ nobody_says_this }}{% endif %}",
+        ],
+    )
+    def test_a_notice_is_tried_with_and_without_a_fault_of_ours(
+        self, tmp_path: Path, check: Check, branch: str
+    ) -> None:
         package = self.installed(tmp_path / "program")
-        (package / "mail" / "templates" / "pl.html.j2").unlink()
+        notice = package / "mail" / "templates" / "en.notice.j2"
+        notice.write_text(notice.read_text() + branch)
 
         assert check(tmp_path / "program") == [
-            "voicemail.yaml:2: mailboxes.sales: template of the mail: pl.html.j2"
+            "voicemail.yaml:4: mailboxes.help: template of the mail: 'nobody_says_this' is undefined"
+        ]
+
+    @pytest.mark.parametrize("kind", ["voicemail", "notice", "report"])
+    def test_a_template_that_is_missing_is_told(self, tmp_path: Path, check: Check, kind: str) -> None:
+        package = self.installed(tmp_path / "program")
+        (package / "mail" / "templates" / f"pl.{kind}.j2").unlink()
+
+        assert check(tmp_path / "program") == [
+            f"voicemail.yaml:2: mailboxes.sales: template of the mail: pl.{kind}.j2"
         ]
 
     def test_shipped_sounds_that_the_switch_would_misread_belong_elsewhere(

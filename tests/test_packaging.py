@@ -93,11 +93,11 @@ class TestContents:
         [
             "py.typed",
             *(
-                f"mail/templates/{language}.{part}.j2"
+                f"mail/templates/{language}.{kind}.j2"
                 for language in ("pl", "en")
-                for part in ("subject", "txt", "html")
+                for kind in ("call", "voicemail", "notice", "report")
             ),
-            "mail/templates/card.html.j2",
+            *(f"mail/templates/{shown}.j2" for shown in ("subject", "plain.txt", "card.html")),
             "journal/migrations/env.py",
             "journal/migrations/versions/v0001_calls_and_deliveries.py",
             *(
