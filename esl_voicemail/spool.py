@@ -124,7 +124,7 @@ class Spool:
             wav.mend(path, shape)
             return
         # The switch's own user owns the file; the folder is shared, so a mended copy can take its place.
-        copy = path.with_name(f".{path.name}.mending")
+        copy = _mending(path)
         shutil.copyfile(path, copy)
         wav.mend(copy, shape)
         with copy.open("rb") as file:
@@ -159,8 +159,10 @@ class Spool:
         """
         if not _NAME.fullmatch(name):
             return []
-        places = [self.recordings / name, *self.corrupt.glob(f"{name}*")]
+        places = (self.recordings / name, _mending(self.recordings / name))
         found = [path for path in places if os.path.lexists(path)]
+        # Only then there, as a file may move there and none comes back.
+        found += self.corrupt.glob(f"{name}*")
         for path in found:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in found}:
@@ -188,6 +190,10 @@ def owner_of(path: Path) -> tuple[str, str] | None:
     """Return the mailbox and message a file's name speaks of, or None for a foreign file."""
     found = _NAME.fullmatch(path.name)
     return (found["mailbox"], found["message_id"]) if found else None
+
+
+def _mending(path: Path) -> Path:
+    return path.with_name(f".{path.name}.mending")
 
 
 def _words(path: Path) -> str:
