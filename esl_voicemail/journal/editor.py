@@ -4,7 +4,7 @@ The service looks at its queue every few seconds and finds what was changed. The
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from esl_voicemail.errors import JournalError, StorageBusyError
 from esl_voicemail.journal import forgetting
-from esl_voicemail.journal.engine import FILE, expect_current, open_engine, refused, url_of
+from esl_voicemail.journal.engine import FILE, empty_log, expect_current, open_engine, refused, url_of
 from esl_voicemail.journal.forgetting import Mail, Remembered
 from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
@@ -112,10 +112,8 @@ class JournalEditor:
             forgetting.forget(db, message_id, now)
 
     def leave_no_trace(self) -> bool:
-        """Empty the write-ahead log, which repeats what rows held before; False when others are using it."""
-        with self._refusals(), closing(self._engine.raw_connection()) as connection:
-            busy, *_ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
+        """Empty the write-ahead log, which repeats what rows said before; False while others read it."""
+        return empty_log(self._engine)
 
     def _expect_sendable(self, call: Row[Any]) -> None:
         if call.forgotten_at is not None:
