@@ -48,15 +48,13 @@ def _erase(asked: argparse.Namespace) -> int:
     sys.stdout.flush()
     if receipt.stuck:
         message_id, why = next(iter(receipt.stuck.items()))
+        calls = _count(len(receipt.stuck), "call is", "calls are")
         raise VoicemailError(
-            f"{len(receipt.stuck)} calls are not erased, as their audio cannot be removed: "
-            f"message {message_id}: {why}"
+            f"{calls} not erased, as the audio cannot be removed: message {message_id}: {why}"
         )
     if receipt.still_open:
-        raise StorageBusyError(
-            f"{len(receipt.still_open)} calls of {asked.caller} have not ended yet; "
-            "run it again when they have"
-        )
+        calls = _count(len(receipt.still_open), "call has", "calls have")
+        raise StorageBusyError(f"{calls} not ended yet; run it again then")
     return 0
 
 
@@ -74,7 +72,10 @@ def _lines(config: Config, number: str, receipt: Receipt) -> list[str]:
     lines += [f"left: message {message_id}: {why}" for message_id, why in receipt.stuck.items()]
     files = sum(len(one.audio) for one in receipt.calls)
     mails = sum(len(_dropped(one)) for one in receipt.calls)
-    lines.append(f"{len(receipt.calls)} calls, {files} recordings, {mails} mails that are not sent any more")
+    lines.append(
+        f"{_count(len(receipt.calls), 'call', 'calls')}, {_count(files, 'recording', 'recordings')}, "
+        f"{_count(mails, 'mail that is', 'mails that are')} not sent any more"
+    )
     lines.append("out of reach besides: lines of the log, and copies that others made")
     if not receipt.traceless:
         lines.append(
@@ -93,7 +94,9 @@ def _read_as(config: Config, number: str) -> list[str]:
 
 
 def _dropped(one: Erased) -> list[Mail]:
-    return [mail for mail in one.mails if mail.state in {DeliveryState.QUEUED, DeliveryState.HELD}]
+    """What was dropped before counts: a run that was cut off may have done it."""
+    dropped = {DeliveryState.QUEUED, DeliveryState.HELD, DeliveryState.DROPPED}
+    return [mail for mail in one.mails if mail.state in dropped]
 
 
 def _delivered(one: Erased) -> list[Mail]:
@@ -102,6 +105,10 @@ def _delivered(one: Erased) -> list[Mail]:
 
 def _in_flight(one: Erased) -> list[Mail]:
     return [mail for mail in one.mails if mail.state is DeliveryState.SENDING]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _whom(mail: Mail) -> str:
