@@ -142,7 +142,7 @@ class TestUsage:
         done = command("--help", folder=tmp_path)
 
         assert (done.returncode, done.stderr) == (OK, "")
-        for verb in ("serve", "check", "call", "messages", "mailbox", "render"):
+        for verb in ("serve", "check", "call", "messages", "mailbox", "render", "erase"):
             assert f"\n    {verb} " in done.stdout
 
     def test_the_version_is_the_package_s(self, tmp_path: Path) -> None:
@@ -619,10 +619,10 @@ class TestMails:
             journal.begin(message_id, call, f"default.{message_id}.wav", 10)
             audio = Recording(recordings / f"default.{message_id}.wav", 3000, 48044, "")
             journal.keep(message_id, audio, EndedBy.KEY, list(fate), now=at, timeout_seconds=10)
-            for attempt in journal.claim(len(fate), at, timedelta(days=36500)):
+            for attempt in journal.queue.claim(len(fate), at, "example.com"):
                 verdict = fate[attempt.recipient]
                 if verdict is not None:
-                    journal.mark(attempt, verdict, at, 5, at + timedelta(days=1))
+                    journal.queue.mark(attempt, verdict, at, 5, at + timedelta(days=1))
         journal.close()
         with closing(sqlite3.connect(folder / "var" / "journal.sqlite")) as database:
             # A server that crashed while sending leaves no trace of its attempt.
