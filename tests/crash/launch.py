@@ -4,9 +4,9 @@ Imports everything once and then forks a child for each start, so that a start c
 Orders come from stdin, a JSON object a line; each child is answered with its process id, and with how it
 ended. Ends, with its child, when stdin does.
 
-An order: `folder` to serve in; `ahead`, by how many seconds the machine's clock is ahead; `trace`, a file
-for the names of the points passed; or `kill`, [name, "before" or "after", passage], and `count`, a file for
-how often that was passed.
+An order: `folder` to work in; the `command`; `ahead`, by how many seconds the machine's clock is ahead;
+`trace`, a file for the names of the points passed; or `kill`, [name, "before" or "after", passage], and
+`count`, a file for how often that was passed.
 """
 
 import ast
@@ -144,8 +144,8 @@ def import_woven() -> None:
 # --- starting ---------------------------------------------------------------------------------------
 
 
-def serve(order: dict[str, Any]) -> NoReturn:
-    """Be the service, in a child; the same as the command `esl-voicemail serve` in a folder."""
+def live(order: dict[str, Any]) -> NoReturn:
+    """Be the command `esl-voicemail`, in a child that has a folder of its own."""
     signal.set_wakeup_fd(-1)
     get_original("signal", "signal")(signal.SIGCHLD, signal.SIG_DFL)
     os.chdir(order["folder"])
@@ -162,7 +162,7 @@ def serve(order: dict[str, Any]) -> NoReturn:
     FATE.take(order)
     code = 70
     try:
-        code = run(["serve"])
+        code = run(order["command"])
     finally:
         os._exit(code)
 
@@ -199,7 +199,7 @@ def main() -> None:
                 order = json.loads(line)
                 child = fork()
                 if not child:
-                    serve(order)
+                    live(order)
                 _say(started=child)
     if child:
         os.kill(child, signal.SIGKILL)

@@ -48,7 +48,10 @@ _ACCEPTED = ["mail.transport:MaildirTransport.send:maildir.store", "after", 1]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A name, what is done, and what it is done to; `ground` names the folder it begins with."""
+    """A name, what is done, and what it is done to; `ground` names the folder it begins with.
+
+    `command` is what is killed; one that is no service is given again after the kill, as a person would.
+    """
 
     name: str
     act: Act
@@ -56,6 +59,7 @@ class Scenario:
     smtp: tuple[str, str] | None = None
     ground: str = "used"
     ahead: int = 0
+    command: tuple[str, ...] = ("serve",)
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,10 @@ def _nothing(stage: Stage) -> None:
     stage.running.serving()
 
 
+def _ended(stage: Stage) -> None:
+    stage.running.ended.get(timeout=10)
+
+
 SCENARIOS = (
     Scenario("leftovers", _nothing, ground="leftovers", ahead=HOUR),
     Scenario("retention", _nothing, ground="delivered", ahead=40 * DAY),
@@ -158,6 +166,7 @@ SCENARIOS = (
     Scenario("HELO, greylisted", _greylisted, smtp=("none", "")),
     Scenario("one refused", _refused, smtp=("none", "")),
     Scenario("crashing", _crashing, ground="crashing", ahead=HOUR),
+    Scenario("erasing", _ended, ground="delivered", command=("erase", "--caller", BY_KEY.number)),
     Scenario("Maildir gone", _maildir_gone),
     Scenario("hang-up in the greeting", _call(SILENT)),
     Scenario("no audio", _call(MUTE)),

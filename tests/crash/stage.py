@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -203,10 +203,10 @@ class Stage:
         settings["mail"] = mail
         (self.folder / "voicemail.yaml").write_text(yaml.safe_dump(settings))
 
-    def start(self, **order: Any) -> None:
-        """Start the service."""
+    def start(self, command: Sequence[str] = ("serve",), **order: Any) -> None:
+        """Start the service, or another command."""
         self._placed, self._told_before = 0, self._calls_told()
-        self.running = self.lane.start(self.folder, ahead=self.ahead, **order)
+        self.running = self.lane.start(self.folder, command=command, ahead=self.ahead, **order)
 
     def call(self, caller: TrialCaller, *, pace: float = float("inf"), mailbox: str = "sales") -> None:
         """Place a call and note what has to come of it; a service that is dead takes none."""
@@ -279,7 +279,8 @@ class Stage:
         if not log.exists():
             return []
         whole = log.read_text().rpartition("\n")[0].splitlines()
-        return [line for line in map(parse_logfmt, whole) if line.get("event") == event]
+        said = (parse_logfmt(line) for line in whole if line.startswith("ts="))
+        return [line for line in said if line.get("event") == event]
 
     def _calls_told(self) -> int:
         return len(self.lines("call"))
