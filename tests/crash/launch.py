@@ -11,6 +11,7 @@ An order: `folder` to work in; the `command`; `ahead`, by how many seconds the m
 
 import ast
 import builtins
+import gc
 import importlib.abc
 import importlib.machinery
 import itertools
@@ -134,11 +135,18 @@ def import_woven() -> None:
 
     from esl_voicemail import checks
     from esl_voicemail.config.load import load
+    from esl_voicemail.journal.engine import migrate, open_engine, url_of
 
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "voicemail.yaml"
         config.write_text(json.dumps({"storage": {"directory": folder}}))
+        engine = open_engine(url_of(Path(folder)), writing=True)
+        migrate(engine)
+        engine.dispose()
         checks.problems(load(config))
+    # What all children share stays shared: the collector would touch every page of it in each.
+    gc.collect()
+    gc.freeze()
 
 
 # --- starting ---------------------------------------------------------------------------------------

@@ -132,6 +132,7 @@ class Matrix:
                 try:
                     work(lane, item)
                 except Exception as error:  # noqa: BLE001 - raised below, when the others are done
+                    error.add_note(str(item))
                     failed.append(error)
 
         gevent.joinall([gevent.spawn(busy, lane) for lane in self.lanes])

@@ -236,11 +236,16 @@ class Stage:
     def settle(self) -> None:
         """Wait until calls and mails are through, as far as they are due, or the service is dead."""
         told = self._told_before + self._placed
-        until(
-            lambda: self.running.dead or (self._calls_told() >= told and self._idle()),
-            "calls and mails are through",
-            SETTLED_SECONDS,
-        )
+
+        def through() -> bool:
+            return self.running.dead or (self._calls_told() >= told and self._idle())
+
+        try:
+            until(through, "calls and mails are through", SETTLED_SECONDS)
+        except AssertionError as error:
+            deliveries = self.query("SELECT recipient, state, due_at, reply FROM deliveries")
+            log = (self.folder / "log").read_text()
+            raise AssertionError(f"{error}; {told} calls, deliveries: {deliveries}\n{log}") from None
 
     def recovered(self) -> None:
         """Wait until nothing is open or queued any more."""
