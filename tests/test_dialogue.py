@@ -1,6 +1,8 @@
 """The dialogue's table: complete, and one fate a call whatever the order of events."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable
+from copy import copy
 from itertools import count
 from pathlib import Path
 
@@ -177,14 +179,6 @@ def test_a_completion_of_somebody_elses_application_changes_nothing() -> None:
     assert dialogue.state is State.ANSWERING
 
 
-def sequences(longest: int) -> Iterator[tuple[type[Input], ...]]:
-    """Every sequence of inputs up to a length, each once, the shorter ones as beginnings of the longer."""
-    level: list[tuple[type[Input], ...]] = [()]
-    for _ in range(longest):
-        level = [(*start, kind) for start in level for kind in INPUTS]
-    yield from level
-
-
 def possible(state: State, kind: type[Input]) -> bool:
     """Whether the session can feed this input in this state: a row answers only while it is asked."""
     if kind in (Begun, BeginFailed):
@@ -194,43 +188,58 @@ def possible(state: State, kind: type[Input]) -> bool:
     return True
 
 
-def explore(longest: int, *, first: tuple[type[Input], ...] = ()) -> int:
-    """Walk every possible sequence after a beginning: at most one fate in each, exactly one when done."""
+def whatever(_state: State, _kind: type[Input]) -> bool:
+    """Every input in every state, even those that the session never feeds."""
+    return True
+
+
+def explore(
+    longest: int,
+    *,
+    first: tuple[type[Input], ...] = (),
+    fed: Callable[[State, type[Input]], bool] = possible,
+) -> tuple[Counter[int], int]:
+    """Walk every sequence after a beginning: at most one fate in each, exactly one when done.
+
+    Sequences share the dialogue of what they begin with: at each input it goes on as a copy. Returned are
+    how many sequences of each length there were, and how many of all of them were done.
+    """
+    dialogue = start()
+    fates = sum(isinstance(one, FATES) for one in walk(dialogue, *first))
+    walked: Counter[int] = Counter()
     ended = 0
-    pending: list[tuple[type[Input], ...]] = [first]
+    pending: list[tuple[tuple[type[Input], ...], Dialogue, int]] = [((), dialogue, fates)]
     while pending:
-        happened = pending.pop()
-        dialogue = start()
-        said = walk(dialogue, *happened)
-        fates = [one for one in said if isinstance(one, FATES)]
-        assert len(fates) <= 1, (happened, fates)
-        if dialogue.done:
-            assert len(fates) == 1, (happened, said)
-            ended += 1
-        if len(happened) - len(first) < longest:
-            pending += [(*happened, kind) for kind in INPUTS if possible(dialogue.state, kind)]
-    return ended
+        happened, dialogue, fates = pending.pop()
+        assert fates <= 1, (first, happened)
+        assert fates == 1 or not dialogue.done, (first, happened)
+        walked[len(happened)] += 1
+        ended += dialogue.done
+        if len(happened) == longest:
+            continue
+        for kind in INPUTS:
+            if fed(dialogue.state, kind):
+                after = copy(dialogue)
+                said = after.receive(done(after) if kind is ApplicationDone else kind())
+                met = fates + sum(isinstance(one, FATES) for one in said)
+                pending.append(((*happened, kind), after, met))
+    return walked, ended
 
 
 def test_every_sequence_of_six_inputs_from_the_start_meets_exactly_one_fate() -> None:
-    assert explore(6) > 10_000
+    _, ended = explore(6)
+    assert ended > 10_000
 
 
 def test_every_sequence_of_five_inputs_from_the_recording_meets_exactly_one_fate() -> None:
-    assert explore(5, first=RECORDING) > 1_000
+    _, ended = explore(5, first=RECORDING)
+    assert ended > 1_000
 
 
 def test_no_sequence_at_all_of_up_to_six_inputs_breaks_the_dialogue() -> None:
     """Even inputs that the session never feeds are moves or ignored, and never bring a second fate."""
-    for happened in sequences(6):
-        dialogue = start()
-        fates = 0
-        dialogue.open()
-        for kind in happened:
-            one = done(dialogue) if kind is ApplicationDone else kind()
-            fates += sum(isinstance(command, FATES) for command in dialogue.receive(one))
-        assert fates <= 1, happened
-        assert fates == 1 or not dialogue.done, happened
+    walked, _ = explore(6, fed=whatever)
+    assert [walked[length] for length in range(7)] == [len(INPUTS) ** length for length in range(7)]
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.DONE])
