@@ -238,6 +238,9 @@ class App:
         """Take the mailboxes of the new configuration, all of them or, where anything is wrong, none."""
         try:
             config = self._reread()
+            if not config.source.values:
+                # An editor that empties a file before it writes it would cost all mailboxes their calls.
+                raise ConfigError([f"{config.source.at(())}: is empty; everything stays as it was"])
             found = checks.problems(config)
             if found:
                 raise ConfigError(found)

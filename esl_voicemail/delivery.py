@@ -109,7 +109,11 @@ class Delivery:
         if not room:
             return []
         claimed = self._queue.claim(
-            room, self._clock.latest(), self._composer.sender.domain, newest_first=self._newest_first
+            room,
+            self._clock.latest(),
+            self._composer.sender.domain,
+            newest_first=self._newest_first,
+            under_way=self._under_way,
         )
         self._newest_first ^= len(claimed) % 2 == 1
         return claimed

@@ -133,7 +133,9 @@ class Recovery:
         """Remove audio and forget callers whose every recipient was final longer ago than the retention."""
         before = self._clock.earliest() - self._retention
         while old := self._journal.past_retention(before):
-            if not self._each(old, self._forget):
+            whole = self._each(old, self._forget)
+            self._journal.empty_log()
+            if not whole:
                 return
 
     def _forget(self, one: Kept) -> None:

@@ -112,9 +112,10 @@ class Session:
             self._desk.telemetry.crashed("call_crashed", error, call=self._channel.call_id or None)
         except gevent.GreenletExit:
             # The drain is over: the switch records on by itself, and the next server mails what it finds.
-            recording = self._stage in ("recording", "keeping")
-            self._result = CallResult.SALVAGED if recording else CallResult.CONTROL_LOST
             self._why = "the service stopped before the call ended"
+            if self._stage != "closing":
+                recording = self._stage in ("recording", "keeping")
+                self._result = CallResult.SALVAGED if recording else CallResult.CONTROL_LOST
         finally:
             self._desk.in_progress.discard(self._message_id)
             if not self._handed_back:

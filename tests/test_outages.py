@@ -10,6 +10,8 @@ from typing import Any
 import gevent
 import pytest
 
+from esl_voicemail.journal import JournalEditor
+from esl_voicemail.journal.editor import HOLD, RELEASE
 from esl_voicemail.mail.transport import SmtpTransport, Timeouts, Transport
 from esl_voicemail.model import CallResult
 from tests.support.post import ANNA, JAN, MINUTE, NOW, Post, parsed, smtp_transport
@@ -398,3 +400,24 @@ def test_a_call_whose_recording_failed_is_mailed_without_audio(
     for accepted in server.accepted:
         assert list(parsed(accepted).iter_attachments()) == []
         assert "601 234 567" in parsed(accepted).get_body(("plain",)).get_content()
+
+
+# --- people in between -----------------------------------------------------------------------------------
+
+
+def test_a_mail_held_and_released_while_it_is_being_sent_is_not_sent_by_another_too(
+    posts: Callable[..., Post], server: ScriptedSmtp, tmp_path: Path
+) -> None:
+    server.silence("FINAL", times=1, accept=True)
+    post = posts(SmtpTransport(server.host, server.port, "none", timeouts=Timeouts(4, 4, 4, 4, 4, 4, 0.5)))
+    message_id = post.keep(ANNA)
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: server.accepted, "it is on its way")
+    with JournalEditor(tmp_path, tmp_path) as editor:
+        for verb in (HOLD, RELEASE):
+            assert editor.change(message_id, verb, NOW)
+    other = post.keep(JAN)
+    post.delivery.wake()
+    until(lambda: post.states(other) == {JAN: "delivered"}, "the runner has looked again")
+    assert [one.recipient for one in server.accepted] == [ANNA, JAN]
+    assert post.states(message_id) == {ANNA: "queued"}

@@ -50,6 +50,7 @@ def test_what_needs_a_restart_is_said(service: Service, tmp_path: Path) -> None:
 GOOD = {"mailboxes": {"default": {"recipients": ["a@example.com"], "silence_seconds": 2}}}
 ONE = "mailboxes: {default: {recipients: [a@b.pl], "
 BAD: dict[str, str | bytes] = {
+    "nothing": "",
     "no YAML": "mailboxes: {",
     "no sections": "- a\n- b\n",
     "an unknown key": "mailbox: {}",

@@ -145,6 +145,10 @@ class Journal:
         """Remove who called from a call's row; call it after the unlink of its audio."""
         self._writer.write(lambda db: forget(db, message_id, now))
 
+    def empty_log(self) -> bool:
+        """Let go of what the log of the database still says of forgotten callers; False while it is read."""
+        return self._writer.empty_log()
+
 
 def _close(
     db: Connection, message_id: str, state: VoicemailState, now: datetime, changes: Mapping[str, object]

@@ -49,15 +49,22 @@ class Queue:
         self._recordings = recordings
 
     def claim(
-        self, most: int, now: datetime, mail_domain: str, *, newest_first: bool = False
+        self,
+        most: int,
+        now: datetime,
+        mail_domain: str,
+        *,
+        newest_first: bool = False,
+        under_way: Collection[int] = (),
     ) -> list[Attempt]:
         """Take deliveries that are due, the oldest and the newest in turn, and count the attempt.
 
-        The first claim settles the domain of a mail's Message-ID. A row that cannot be read is held.
+        Not those `under_way`: held and released by hand in mid-sending, they wait for that to end. The first
+        claim settles the domain of a mail's Message-ID. A row that cannot be read is held.
         """
 
         def work(db: Connection) -> list[Attempt]:
-            ids = _due(db, most, now, newest_first=newest_first)
+            ids = _due(db, most, now, under_way, newest_first=newest_first)
             db.execute(
                 update(deliveries)
                 .where(deliveries.c.delivery_id.in_(ids))
@@ -199,11 +206,14 @@ def _new(now: datetime) -> dict[str, Any]:
     }
 
 
-def _due(db: Connection, most: int, now: datetime, *, newest_first: bool) -> list[int]:
+def _due(
+    db: Connection, most: int, now: datetime, under_way: Collection[int], *, newest_first: bool
+) -> list[int]:
     """After an outage the oldest has waited longest, and the newest is what somebody waits for now."""
     ready = and_(
         deliveries.c.state == DeliveryState.QUEUED.value,
         or_(deliveries.c.due_at <= to_ms(now), deliveries.c.due_at > to_ms(now + _NOT_OURS)),
+        deliveries.c.delivery_id.not_in(under_way),
     )
     if not most or not db.execute(select(exists().where(ready))).scalar():
         return []

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
+from esl_voicemail.journal.engine import empty_log
 
 # A disk that takes longer does not answer at all; every wait ends.
 _SLOWEST_SECONDS = 60.0
@@ -54,6 +55,11 @@ class Writer:
         except gevent.Timeout as expired:
             raise JournalError(f"no commit within {seconds:g} s: the disk is slow or stuck") from expired
         return result
+
+    def empty_log(self) -> bool:
+        """Empty the write-ahead log between two commits, as far as others' reading allows it."""
+        emptied: bool = self._thread.apply(empty_log, (self._engine,))
+        return emptied
 
     def close(self) -> None:
         """Wait for what is under way, within a limit, and release the thread."""
