@@ -120,3 +120,18 @@ def test_the_metrics_named_in_the_readme_and_the_alert_files_exist(service: Serv
 def test_no_file_names_a_path_of_the_machine_it_was_written_on() -> None:
     for path in [*PAGES, *DIALPLANS, ROOT / "Makefile", ROOT / "setup.cfg", ROOT / "voicemail.yaml"]:
         assert not re.search(r"/(?:root|home|tmp|Users)/", path.read_text()), path
+
+
+NAMED_TESTS = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+
+
+def test_every_fault_of_the_table_names_a_test_that_exists() -> None:
+    rows = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if line[:2] == "| "]
+    faults = [line for line in rows if not line.endswith("| Test |")]
+    assert len(NAMED_TESTS) == len(faults) > 60
+    missing = [
+        f"{file}::{name}"
+        for file, name in NAMED_TESTS
+        if f"def {name}(" not in (ROOT / "tests" / file).read_text()
+    ]
+    assert missing == []
