@@ -739,7 +739,7 @@ class TestRender:
         ("arguments", "said"),
         [
             (("--sample", "nobody"), "no mailbox 'nobody'; there are default, sales"),
-            (("nothing",), "no kept message 'nothing'; see `esl-voicemail messages list`"),
+            (("nothing",), "no message and no closed call 'nothing'; see `esl-voicemail messages list`"),
         ],
     )
     def test_an_unknown_one_is_1_and_one_line(
@@ -750,11 +750,14 @@ class TestRender:
         assert (done.returncode, done.stdout) == (FAILED, "")
         assert said_in_one_line(done) == said
 
-    def test_a_call_that_left_nothing_is_1_and_one_line(self, told: Told) -> None:
+    def test_a_call_that_left_nothing_is_the_notice_of_it(self, told: Told) -> None:
         done = command("render", told.silent_call_id, folder=told.folder)
 
-        assert (done.returncode, done.stdout) == (FAILED, "")
-        assert said_in_one_line(done).startswith("no kept message ")
+        assert (done.returncode, done.stderr) == (OK, "")
+        mail = message_from_string(done.stdout, policy=policy.default)
+        assert isinstance(mail, EmailMessage)
+        assert mail["Subject"].startswith("Nieodebrane połączenie: ")
+        assert list(mail.iter_attachments()) == []
 
     def test_a_message_whose_audio_is_gone_is_1_and_one_line(self, told: Told, tmp_path: Path) -> None:
         shutil.copytree(told.folder / "var", tmp_path / "var")

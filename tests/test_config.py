@@ -26,7 +26,7 @@ from esl_voicemail.config.sections import ConfigSection
 from esl_voicemail.config.values import Address, MailAddress
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.hours import DAYS, Span
-from esl_voicemail.model import Reason
+from esl_voicemail.model import TECHNICAL, Caller, CallResult, Reason
 
 # A good mailbox on the lines 1 to 3; what a case adds to it begins on line 4.
 SALES = "mailboxes:\n  sales:\n    recipients: [anna@example.com]\n"
@@ -50,6 +50,10 @@ OWN = "too; recordings need their own folder"
 TAKEN = "is where `listen` listens too; name another port"
 DEEP = "is nested too deeply"
 TAG = "the tag tag:yaml.org,2002"
+
+KNOWN = Caller("+48601234567", "", withheld=False)
+UNKNOWN = Caller("", "Jan", withheld=False)
+WITHHELD = Caller("+48601234567", "Jan", withheld=True)
 
 # What the file holds, and the one line that is said of it, after the file's name.
 MISTAKES = {
@@ -152,6 +156,10 @@ MISTAKES = {
     "nothing for a greeting": (f"{SALES}    greetings: {{busy: }}\n", "4: mailboxes.sales.greetings.busy: must be text, not nothing"),
     # mail addresses
     "no mail address": ("mailboxes:\n  sales:\n    recipients:\n    - a@b.c\n    - anna\n", f"5: mailboxes.sales.recipients[1]: 'anna' {NO_AT}"),
+    "an operator without an @": (f"{SALES}mail: {{operator: admin}}\n", f"4: mail.operator: 'admin' {NO_AT}"),
+    "two operators": (f"{SALES}mail: {{operator: [a@b.c, d@e.f]}}\n", "4: mail.operator: must be text, not a list"),
+    "a notice of a kind there is not": (f"{SALES}    notify_empty: sometimes\n", "4: mailboxes.sales.notify_empty: must be one of 'never', 'always' or 'known-callers', not 'sometimes'"),
+    "yes for a notice": (f"{SALES}defaults: {{notify_empty: yes}}\n", "4: defaults.notify_empty: must be one of 'never', 'always' or 'known-callers', not yes"),
     "a mail address without a host": (f"{SALES}    reply_to: Anna <anna@>\n", "4: mailboxes.sales.reply_to: 'Anna <anna@>' is no mail address: There must be something after the @-sign."),
     "a sender that is none": (f"{SALES}mail: {{from: Poczta}}\n", f"4: mail.from: 'Poczta' {NO_AT}"),
     "a number for a mail address": (f"{SALES}    reply_to: 5\n", f'4: mailboxes.sales.reply_to: {QUOTES} "5"'),
@@ -449,12 +457,14 @@ mail:
   from: "Poczta głosowa <voicemail@example.com>"
   smtp: {host: smtp.example.com, port: 587, security: starttls, username: vm, password_file: /run/secrets/smtp}
   # or, the embedded default:  maildir: ./var/mail
+  operator: "Dyżurny <admin@example.com>"
 http: {listen: "127.0.0.1:9184"}       # /metrics, /healthz, /readyz
 log: {format: logfmt, mask_numbers: true}
-defaults: {language: pl, timezone: Europe/Warsaw, region: PL, attachment: mp3, max_seconds: 300, silence_seconds: 7}
+defaults: {language: pl, timezone: Europe/Warsaw, region: PL, attachment: mp3, max_seconds: 300, silence_seconds: 7, notify_empty: always}
 mailboxes:
   sales:
     name: Poczta – sprzedaż
+    notify_empty: known-callers
     numbers: ["48221234567"]           # dialled numbers that mean this mailbox when the dialplan names none
     recipients: [anna@example.com, "Jan Łoś <jan@example.com>"]
     reply_to: sprzedaz@example.com
@@ -483,6 +493,7 @@ class TestTheExample:
         assert config.recordings_named
         assert config.storage.retention_days == 30
         assert config.mail.sender == MailAddress("Poczta głosowa", "voicemail@example.com")
+        assert config.mail.operator == MailAddress("Dyżurny", "admin@example.com")
         assert config.mail.smtp is not None
         assert config.mail.smtp.model_dump() == {
             "host": "smtp.example.com",
@@ -520,6 +531,10 @@ class TestTheExample:
         }
         assert sales.holidays == "PL"
 
+    def test_what_a_mailbox_says_itself_counts_before_the_defaults(self, config: Config) -> None:
+        assert config.mailboxes["sales"].notify_empty == "known-callers"
+        assert config.mailboxes["help"].notify_empty == "always"
+
     def test_both_mailboxes_inherit_the_defaults(self, config: Config) -> None:
         assert list(config.mailboxes) == ["sales", "help"]
         for mailbox in config.mailboxes.values():
@@ -528,6 +543,48 @@ class TestTheExample:
             assert mailbox.region == "PL"
             assert mailbox.attachment == "mp3"
             assert (mailbox.max_seconds, mailbox.min_seconds, mailbox.silence_seconds) == (300, 1, 7)
+
+
+class TestToldOfEmpty:
+    """Who is mailed of a call that left no audio."""
+
+    @pytest.mark.parametrize("result", [result for result in CallResult if result in TECHNICAL])
+    @pytest.mark.parametrize("notify_empty", ["never", "always", "known-callers"])
+    @pytest.mark.parametrize("caller", [KNOWN, UNKNOWN, WITHHELD], ids=["known", "unknown", "withheld"])
+    def test_a_fault_is_told_always(
+        self, path: Path, caller: Caller, notify_empty: str, result: CallResult
+    ) -> None:
+        path.write_text(f"{SALES}    notify_empty: {notify_empty}\n")
+
+        assert load(path).mailboxes["sales"].told_of_empty(result, caller) == ("anna@example.com",)
+
+    @pytest.mark.parametrize(
+        ("notify_empty", "caller", "told"),
+        [
+            ("never", KNOWN, False),
+            ("always", KNOWN, True),
+            ("always", UNKNOWN, True),
+            ("always", WITHHELD, True),
+            ("known-callers", KNOWN, True),
+            ("known-callers", UNKNOWN, False),
+            ("known-callers", WITHHELD, False),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "result",
+        [
+            CallResult.HANGUP_BEFORE_ANSWER,
+            CallResult.HANGUP_IN_GREETING,
+            CallResult.TOO_SHORT,
+            CallResult.NO_AUDIO,
+        ],
+    )
+    def test_a_caller_s_own_choice_is_told_as_the_mailbox_asks(
+        self, path: Path, result: CallResult, notify_empty: str, caller: Caller, *, told: bool
+    ) -> None:
+        path.write_text(f"{SALES}    notify_empty: {notify_empty}\n")
+
+        assert bool(load(path).mailboxes["sales"].told_of_empty(result, caller)) is told
 
 
 class TestDefaults:
@@ -546,7 +603,9 @@ class TestDefaults:
         assert not config.recordings_named
         assert config.mail.smtp is None
         assert config.maildir == tmp_path / "var" / "mail"
+        assert config.mail.operator is None
         assert list(config.mailboxes) == ["default"]
+        assert config.mailboxes["default"].notify_empty == "never"
         assert [str(to) for to in config.mailboxes["default"].recipients] == ["voicemail@localhost"]
         assert config.at("listen") == "embedded defaults:1: listen"
 

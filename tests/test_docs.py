@@ -69,13 +69,14 @@ def test_the_example_configuration_has_nothing_to_complain_about(tmp_path: Path)
 def test_what_is_commented_out_in_the_example_works_too(tmp_path: Path) -> None:
     """Each line that begins with a commented key, taken in, still loads; the Maildir makes way for SMTP."""
     text = (ROOT / "voicemail.yaml").read_text()
-    text = re.sub(r"^( *)# (?=[a-z_]+: [{./])", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^( *)# (?=[a-z_]+: [{./\"])", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"^ *maildir: .*\n", "", text, flags=re.MULTILINE)
     (tmp_path / "mailboxes").mkdir()
     path = tmp_path / "voicemail.yaml"
     path.write_text(text)
     config = load(path)
     assert config.mail.smtp is not None
+    assert config.mail.operator is not None
     assert config.recordings == Path("/var/spool/voicemail")
     assert "after-hours" in config.mailboxes["service"].greetings
 
