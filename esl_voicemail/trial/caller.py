@@ -7,6 +7,7 @@ import math
 import os
 import struct
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ FRAME_SECONDS = 0.02
 """FreeSWITCH reads, writes and decides in frames of 20 ms."""
 _FRAME_SAMPLES = 160
 _BUFFER_BYTES = 64 * 1024
+_HEADER_BYTES = 44
 
 
 class Stage(StrEnum):
@@ -131,16 +133,28 @@ class TrialCaller:
 
 
 class Recording:
-    """A WAV file as `record` of FreeSWITCH writes it: the sizes in its header are 0 until it is finished."""
+    """A WAV file as `record` of FreeSWITCH writes it: the sizes in its header are 0 until it is finished.
+
+    A disk that takes no more ends it, and nobody is told; OSError only when it cannot even be begun.
+    """
 
     def __init__(self, path: Path, caller: TrialCaller, *, buffered: bool) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._caller = caller
         self._buffered = buffered
-        self._pending = b""
+        self._pending = self._header(8, 0)
+        self._written = 0
         self._reached = 0
-        self.samples = 0
-        os.write(self._file, self._header(8, 0))
+        try:
+            self._flush(_HEADER_BYTES)
+        except OSError:
+            os.close(self._file)
+            raise
+
+    @property
+    def samples(self) -> int:
+        """How many samples the file holds, or will when what waits in memory is written."""
+        return (self._written + len(self._pending) - _HEADER_BYTES) // 2
 
     @staticmethod
     def _header(riff_size: int, data_size: int) -> bytes:
@@ -159,28 +173,40 @@ class Recording:
     ) -> None:
         os.close(self._file)
 
-    def reach(self, seconds: float) -> None:
-        """Write what is heard up to this moment."""
+    def reach(self, seconds: float) -> bool:
+        """Write what is heard up to this moment; False when the disk takes no more."""
         until = round(seconds * RATE)
-        heard = self._caller.heard(self._reached, until)
+        self._pending += self._caller.heard(self._reached, until)
         self._reached = until
-        self.samples += len(heard) // 2
-        self._pending += heard
         whole = len(self._pending) // _BUFFER_BYTES * _BUFFER_BYTES if self._buffered else len(self._pending)
-        self._flush(whole)
+        return self._put(whole)
 
     def finish(self) -> None:
-        """Write the rest, and the sizes."""
-        self._flush(len(self._pending))
-        os.pwrite(self._file, self._header(36 + 2 * self.samples, 2 * self.samples), 0)
+        """Write the rest, as far as it goes, and the sizes of what is there."""
+        self._put(len(self._pending))
+        with suppress(OSError):
+            os.pwrite(self._file, self._header(36 + 2 * self.samples, 2 * self.samples), 0)
+
+    def _put(self, size: int) -> bool:
+        try:
+            self._flush(size)
+        except OSError:
+            self._pending = b""
+            return False
+        return True
 
     def _flush(self, size: int) -> None:
-        os.write(self._file, self._pending[:size])
-        self._pending = self._pending[size:]
+        while size:
+            written = os.write(self._file, self._pending[:size])
+            self._pending = self._pending[written:]
+            self._written += written
+            size -= written
 
 
 def open_recording(path: Path, caller: TrialCaller, *, buffered: bool) -> Recording | None:
-    """Open a recording; None where FreeSWITCH cannot: no folder, no right, a folder named like a rate."""
+    """Open a recording; None where FreeSWITCH cannot: no folder, no right, no room for a header,
+    a folder named like a rate.
+    """
     rates = ("48000", "32000", "16000", "8000")
     if (
         not path.is_absolute()

@@ -176,7 +176,7 @@ class Session:
         stage: Stage | None,
         seconds: float,
         ends: str = "",
-        reach: Callable[[float], None] | None = None,
+        reach: Callable[[float], bool] | None = None,
     ) -> str | None:
         """Let so many seconds pass in a stage; return what cut them short: a digit of `ends`, or a word."""
         lived = 0.0
@@ -184,8 +184,8 @@ class Session:
             ahead = self._ahead(stage)
             step = min(seconds - lived, ahead, _WRITE_SECONDS if reach else math.inf)
             lived += self._pass(stage, step)
-            if reach:
-                reach(lived)
+            if reach and not reach(lived):
+                return "disk-full"
             if self._listener.killed:
                 self._hang_up(self._listener.killed)
                 return "hang-up"
@@ -410,15 +410,15 @@ class Session:
         with recording:
             try:
                 cut = self._live(stage, ends[end], terminators, recording.reach) or end
+                if cut == "hang-up":
+                    if self._up:
+                        self._ring_off()
+                    self._live(Stage.SETTLING, 0.0)
+                elif cut == "silence":
+                    channel.set("silence_hits_exhausted", "true")
+                recording.finish()
             finally:
                 self.recorded_ms = recording.samples * 1000 // RATE
-            if cut == "hang-up":
-                if self._up:
-                    self._ring_off()
-                self._live(Stage.SETTLING, 0.0)
-            elif cut == "silence":
-                channel.set("silence_hits_exhausted", "true")
-            recording.finish()
         self._note_terminator(cut)
         size = str(44 + 2 * recording.samples)
         for name, value in (

@@ -6,9 +6,11 @@ if not monkey.is_module_patched("socket"):
     monkey.patch_all()
 
 import math
+import resource
 import struct
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import gevent
@@ -37,6 +39,22 @@ def sounds(tmp_path: Path) -> Path:
 def speech() -> Callable[[float], bytes]:
     """So many seconds of something loud."""
     return lambda seconds: struct.pack("<h", 3000) * round(8000 * seconds)
+
+
+@pytest.fixture
+def files_up_to() -> Callable[[int], AbstractContextManager[None]]:
+    """Let no file grow beyond so many bytes, for a block: the system refuses what comes after."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture

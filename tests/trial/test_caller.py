@@ -2,6 +2,7 @@
 
 import struct
 import wave
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,32 @@ def test_a_buffered_recording_reaches_the_disk_in_blocks_of_64_kib(tmp_path):
         assert path.stat().st_size == 44
         recording.reach(6.0)
         assert path.stat().st_size == 44 + 65536
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_disk_that_takes_no_more_ends_a_recording_and_its_sizes_are_those_of_what_is_there(
+    tmp_path, files_up_to, buffered
+):
+    path = tmp_path / "message.wav"
+    with (
+        files_up_to(100_044),
+        open_recording(path, TrialCaller(speech=LOUD * 80000), buffered=buffered) as it,
+    ):
+        assert it.reach(4.0)
+        assert it.reach(8.0) is buffered
+        it.finish()
+        assert it.samples == 50_000
+    with wave.open(str(path)) as file:
+        assert file.readframes(80000) == LOUD * 50_000
+
+
+def test_a_disk_without_room_for_a_header_leaves_an_empty_file_and_nothing_open(tmp_path, files_up_to):
+    path = tmp_path / "message.wav"
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    with files_up_to(0):
+        assert open_recording(path, TrialCaller(), buffered=False) is None
+    assert path.read_bytes() == b""
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
 
 
 def test_an_existing_file_is_overwritten(tmp_path):

@@ -3,6 +3,7 @@
 import math
 import time
 import wave
+from contextlib import nullcontext
 from urllib.parse import quote
 
 import pytest
@@ -89,8 +90,10 @@ def test_a_recording_ends_with_what_comes_first(sounds, speech, place, caller, m
     assert len(samples(sounds / "message.wav")) == milliseconds * 16
 
 
-def test_a_full_disk_looks_like_success_without_a_flag(sounds, speech, place):
+@pytest.mark.parametrize("real", [False, True], ids=["told", "real"])
+def test_a_full_disk_looks_like_success_without_a_flag(sounds, speech, place, files_up_to, real):
     seen = {}
+    fault = None if real else Fault(Mishap.DISK_FULL, Moment(Stage.RECORDING, 2))
 
     def service(line):
         line.begin()
@@ -98,7 +101,10 @@ def test_a_full_disk_looks_like_success_without_a_flag(sounds, speech, place):
         seen.update(line.run("record", f"{sounds}/message.wav 60 200 5").headers)
         line.run("hangup")
 
-    place(service, TrialCaller(speech=speech(9), fault=Fault(Mishap.DISK_FULL, Moment(Stage.RECORDING, 2))))
+    with files_up_to(44 + 2 * 16_000) if real else nullcontext():
+        outcome = place(service, TrialCaller(speech=speech(9), fault=fault))
+    assert outcome.recorded_ms == 2000
+    assert len(samples(sounds / "message.wav")) == 2000 * 16
     assert seen["Answer-State"] == "answered"
     assert (seen["variable_record_ms"], seen["variable_silence_hits_exhausted"]) == ("2000", "false")
     assert "variable_playback_terminator_used" not in seen
