@@ -79,6 +79,14 @@ class ScriptedSmtp:
         """Keep the connection and never answer."""
         self._order(step, "silence", times=times, accept=accept)
 
+    def hold(self, step: str, *, times: int | None = None) -> None:
+        """Wait for `release` before the usual reply."""
+        self._order(step, "hold", times=times)
+
+    def release(self) -> None:
+        """Let go of what is held, and hold nothing any more."""
+        self._ask(do="release")
+
     def stop_reading(self, *, times: int | None = None) -> None:
         """Read nothing more after DATA was answered."""
         self._order("CONTENT", "stop_reading", times=times)

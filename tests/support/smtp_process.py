@@ -62,6 +62,7 @@ class Server:
         self.starttls_offered = setup["starttls_offered"]
         self.size = setup["size"]
         self.lock = threading.Lock()
+        self.released = threading.Event()
         self.open = 0
         self.forget()
         self.tls: ssl.SSLContext | None = None
@@ -172,6 +173,9 @@ class Session:
             self.accept()
         if order.action == "say_and_drop":
             self.say(order.reply)
+        elif order.action == "hold":
+            self.server.released.wait()
+            return None
         elif order.action == "silence":
             while True:
                 self.receive()
@@ -305,6 +309,8 @@ def _obey(server: Server, order: dict[str, Any]) -> dict[str, Any]:
             server.orders.append(Order(reply=reply, **order))
     elif what == "forget":
         server.forget()
+    elif what == "release":
+        server.released.set()
     elif what == "change":
         for name in ("size", "starttls_offered", "mechanisms"):
             if name in order:
