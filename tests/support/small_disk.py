@@ -56,6 +56,10 @@ class SmallDisk:
         _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(folder))
         return cls(folder)
 
+    def unmount(self) -> None:
+        """Let it go, with all that is on it."""
+        _run("umount", str(self.folder))
+
     @contextmanager
     def full(self, *, but: int = 0) -> Iterator[None]:
         """Leave no room, but for so many bytes."""
