@@ -115,7 +115,7 @@ class Matrix:
         cases: dict[str, list[Case]] = defaultdict(list)
         for case in self.every():
             cases[case.point].append(case)
-        return [chance.choice(found) for found in cases.values()]
+        return [chance.choice(found) for _, found in sorted(cases.items())]
 
     # --- one after the other ---------------------------------------------------------------------------
 

@@ -3,8 +3,11 @@
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import gevent
 from gevent import socket
 from ulid import ULID
 
+from esl_voicemail.journal.engine import FILE
 from esl_voicemail.journal.queue import CRASHES_AT_MOST
 from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, TrialCaller
 from esl_voicemail.trial.caller import Stage as Part
@@ -161,6 +165,7 @@ SCENARIOS = (
     Scenario("leftovers", _nothing, ground="leftovers", ahead=HOUR),
     Scenario("retention", _nothing, ground="delivered", ahead=40 * DAY),
     Scenario("first start, Maildir, #", _call(BY_KEY), ground="nothing"),
+    Scenario("upgrade", _nothing, ground="older"),
     Scenario("STARTTLS, #", _call(BY_KEY), smtp=("starttls", "PLAIN")),
     Scenario("TLS, hang-up", _call(BY_HANG_UP), smtp=("tls", "LOGIN")),
     Scenario("HELO, greylisted", _greylisted, smtp=("none", "")),
@@ -263,4 +268,23 @@ def grounds(stage: Stage) -> dict[str, Ground]:
     for _ in range(CRASHES_AT_MOST - 1):
         lives(None, _ACCEPTED)
     found["crashing"] = kept("crashing")
+    found["older"] = older(root / "older")
     return found
+
+
+def older(folder: Path) -> Ground:
+    """Return what a first version left when it was stopped: a message that waits for both recipients."""
+    message = "01KABCDEFGHJKMNPQRSTVWXY03"
+    recordings = folder / "var" / "recordings"
+    recordings.mkdir(parents=True)
+    save(recordings / f"sales.{message}.wav", SPEECH)
+    with closing(sqlite3.connect(folder / "var" / FILE)) as db, db:
+        db.executescript((Path(__file__).parents[1] / "journals" / "v0001.sql").read_text())
+        db.execute("DELETE FROM attempts")
+        for table in ("deliveries", "voicemails"):
+            db.execute(f"DELETE FROM {table} WHERE message_id != ?", (message,))
+        # It came a minute ago, whenever that is.
+        db.execute(
+            "UPDATE deliveries SET queued_at = :at, due_at = :at", {"at": int(time.time() - 60) * 1000}
+        )
+    return Ground(folder, {message: SPEECH})
