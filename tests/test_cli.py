@@ -13,7 +13,6 @@ import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -284,14 +283,13 @@ class TestBrokenConfigurations:
     @classmethod
     def ended(cls, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Done]:
         """How `check` and `serve` ended for every broken configuration, each in a folder of its own."""
-        asked = [(verb, name) for verb in ("check", "serve") for name in TRIED]
-        folders = {key: break_it(tmp_path_factory.mktemp(key[0]), key[1]) for key in asked}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ended = pool.map(lambda key: command(key[0], folder=folders[key]), asked)
-            return {
-                key: Done(str(folders[key]), one.returncode, one.stdout, one.stderr)
-                for key, one in zip(asked, ended, strict=True)
-            }
+        ended = {}
+        for verb in ("check", "serve"):
+            for name in TRIED:
+                folder = break_it(tmp_path_factory.mktemp(verb), name)
+                done = command(verb, folder=folder)
+                ended[verb, name] = Done(str(folder), done.returncode, done.stdout, done.stderr)
+        return ended
 
     @pytest.mark.parametrize("name", TRIED)
     @pytest.mark.parametrize("verb", ["check", "serve"])
