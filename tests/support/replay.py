@@ -20,6 +20,10 @@ _APPLICATION = re.compile(r"^execute-app-name: (.*)$", re.MULTILINE)
 _RECORD = re.compile(r"^execute-app-arg: '([^']+)'", re.MULTILINE)
 _RECORDED_MS = re.compile(r"^variable_record_ms: (\d+)$", re.MULTILINE)
 
+# What the service asks for; a recorded script may ask for more, and then there is nothing to wait for.
+_ASKED_FOR = {"multiset", "answer", "sleep", "playback", "record"}
+_PATIENCE_SECONDS = 3.0
+
 
 @dataclass
 class Replayed:
@@ -47,6 +51,7 @@ class Replay:
         self._exchanged: dict[str, str] = {}
         self._asked: deque[tuple[str, str]] = deque()
         self._path: Path | None = None
+        self._patience = _PATIENCE_SECONDS
 
     def play(self) -> Replayed:
         """Play it to its end, then wait for the service to leave."""
@@ -83,7 +88,7 @@ class Replay:
         application, uuid = _APPLICATION.search(recorded), _UUID.search(recorded)
         if recorded.strip() == "connect":
             self._until(lambda: bool(self._replayed.commands))
-        elif application and uuid:
+        elif application and uuid and application[1] in _ASKED_FOR:
             self._until(lambda: any(asked == application[1] for asked, _ in self._asked))
             for asked in list(self._asked):
                 if asked[0] == application[1]:
@@ -92,14 +97,15 @@ class Replay:
                     return
 
     def _until(self, met: Callable[[], bool]) -> None:
-        # A recorded script may ask for more than the service does; then there is nothing to wait for.
-        end = time.monotonic() + 2.0
+        end = time.monotonic() + self._patience
         while not met():
             self._socket.settimeout(max(0.001, end - time.monotonic()))
             try:
                 if not self._read():
                     raise ConnectionError("the service has left")
             except TimeoutError:
+                # The two have parted: the service waits for what this script never says.
+                self._patience = 0.0
                 return
 
     def _take(self, command: str) -> None:
