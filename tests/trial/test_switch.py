@@ -615,7 +615,7 @@ def test_a_shutdown_hangs_up_and_gives_notice_before_the_recording_is_done(sound
 def test_time_passes_at_the_pace_asked_for(sounds, speech, place):
     began = time.monotonic()
     place(taking_a_message(sounds), TrialCaller(speech=speech(5)), pace=50.0)
-    assert 0.15 < time.monotonic() - began < 3
+    assert 0.15 < time.monotonic() - began < 5
 
 
 def test_many_calls_at_once_are_kept_apart(sounds, speech, place):
@@ -625,7 +625,8 @@ def test_many_calls_at_once_are_kept_apart(sounds, speech, place):
         (sounds / str(number)).mkdir()
         (sounds / str(number) / "sales.wav").write_bytes((sounds / "sales.wav").read_bytes())
         caller = TrialCaller(speech=speech(number / 10), number=f"+4860000{number:04}")
-        return place(taking_a_message(sounds / str(number)), caller, pace=math.inf)
+        # Each waits for nineteen others.
+        return place(taking_a_message(sounds / str(number)), caller, pace=math.inf, patience_seconds=10.0)
 
     calls = [gevent.spawn(call, number) for number in range(1, 21)]
     gevent.joinall(calls, raise_error=True)
