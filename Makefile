@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# TESTS may name some tests: pytest alone runs them.
+PYTEST := $(BIN)/python -m $(if $(TESTS),pytest $(TESTS),tests.parallel)
 
 .PHONY: setup demo test run check bench soak fuzz format lock clean
 
@@ -18,7 +20,7 @@ demo: setup
 	$(BIN)/python -m esl_voicemail.trial.demo
 
 test: setup
-	$(BIN)/python -m pytest $(TESTS)
+	$(PYTEST)
 
 run: setup
 	$(BIN)/esl-voicemail serve
@@ -27,7 +29,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(TESTS)
+	$(PYTEST)
 
 bench: setup
 	$(BIN)/python -m tests.bench
