@@ -22,9 +22,14 @@ import pytest
 PROCESSES = 2 * (os.cpu_count() or 1)
 # What takes longest begins first, so that no process is left alone with it at the end.
 FIRST = (
+    "test_crash_matrix.py",
+    "test_disk.py",
     "test_calls.py",
     "test_cli.py",
     "test_bad_peers.py",
+    "test_switch_dies.py",
+    "test_graceful_stop.py",
+    "test_outages.py",
     "test_delivery.py",
     "test_transport.py",
     "test_checks.py",
