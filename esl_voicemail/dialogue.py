@@ -40,7 +40,12 @@ class ApplicationDone:
 
 @dataclass(frozen=True, slots=True)
 class CallerHungUp:
-    """The channel is down; the switch may still be closing the recording (facts of `linger`)."""
+    """The channel is down; the switch may still be closing the recording (facts of `linger`).
+
+    `by_fault`: it was not the caller who ended the call.
+    """
+
+    by_fault: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +278,18 @@ def _discard(why: CallResult) -> Step:
     return lambda _d, _: (Discard(why),)
 
 
-_early = _discard(CallResult.HANGUP_BEFORE_ANSWER)
-_in_greeting = _discard(CallResult.HANGUP_IN_GREETING)
+def _gone(why: CallResult) -> Step:
+    """Return the step for a caller who left; one who was cut off did not, and somebody is told of him."""
+
+    def step(_d: "Dialogue", happened: Input) -> tuple[Command, ...]:
+        cut_off = isinstance(happened, CallerHungUp) and happened.by_fault
+        return (Discard(CallResult.CONTROL_LOST if cut_off else why),)
+
+    return step
+
+
+_early = _gone(CallResult.HANGUP_BEFORE_ANSWER)
+_in_greeting = _gone(CallResult.HANGUP_IN_GREETING)
 _lost = _discard(CallResult.CONTROL_LOST)
 _stalled = _discard(CallResult.SWITCH_STALLED)
 

@@ -105,6 +105,17 @@ def test_a_hang_up_is_told_once_and_what_follows_it_still_arrives(
 
 
 @pytest.mark.parametrize(
+    ("cause", "by_fault"), [("NORMAL_CLEARING", False), ("SYSTEM_SHUTDOWN", True), ("MEDIA_TIMEOUT", True)]
+)
+def test_a_caller_who_was_cut_off_did_not_hang_up(
+    pair: tuple[Channel, socket.socket], cause: str, by_fault: bool
+) -> None:
+    channel, switch = pair
+    switch.sendall(event("CHANNEL_HANGUP", Hangup__Cause=cause))
+    assert channel.receive(soon()) == CallerHungUp(by_fault=by_fault)
+
+
+@pytest.mark.parametrize(
     "end",
     [
         lambda peer: peer.close(),

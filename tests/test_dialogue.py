@@ -126,13 +126,17 @@ RECORDING: tuple[type[Input], ...] = (Begun, *[ApplicationDone] * 4)
         ((Begun, *[ApplicationDone] * 2, ControlLost), Discard(CallResult.CONTROL_LOST)),
         ((Begun, *[ApplicationDone] * 3, CallerHungUp), Discard(CallResult.HANGUP_IN_GREETING)),
         ((Begun, *[ApplicationDone] * 3, DeadlineExpired), Discard(CallResult.SWITCH_STALLED)),
+        ((Begun, CallerHungUp(by_fault=True)), Discard(CallResult.CONTROL_LOST)),
+        ((Begun, *[ApplicationDone] * 3, CallerHungUp(by_fault=True)), Discard(CallResult.CONTROL_LOST)),
         ((*RECORDING, ControlLost), Salvage()),
         ((*RECORDING, CallerHungUp, ControlLost), Salvage()),
         ((*RECORDING, CallerHungUp, DeadlineExpired), Salvage()),
         ((*RECORDING, DeadlineExpired, DeadlineExpired), Salvage()),
     ],
 )
-def test_a_call_that_ends_early_leaves_its_trace(happened: tuple[type[Input], ...], fate: Command) -> None:
+def test_a_call_that_ends_early_leaves_its_trace(
+    happened: tuple[type[Input] | Input, ...], fate: Command
+) -> None:
     dialogue = start()
     assert [one for one in walk(dialogue, *happened) if isinstance(one, FATES)] == [fate]
 

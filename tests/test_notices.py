@@ -96,8 +96,10 @@ def test_a_recording_that_failed_is_always_told(serving: Service, box: str) -> N
     assert serving.lines("call")[-1]["result"] == "record_failed"
 
 
-def test_a_switch_that_is_lost_before_the_beep_is_told_too(serving: Service) -> None:
-    caller = TrialCaller(number="+48603000001", fault=Fault(Mishap.VANISH, Moment(Stage.GREETING, 0.5)))
+@pytest.mark.parametrize("mishap", [Mishap.VANISH, Mishap.SHUTDOWN])
+def test_a_switch_that_is_lost_before_the_beep_is_told_too(serving: Service, mishap: Mishap) -> None:
+    number = f"+4860300000{mishap is Mishap.VANISH:d}"
+    caller = TrialCaller(number=number, fault=Fault(mishap, Moment(Stage.GREETING, 0.5)))
     serving.call(caller, "never", pace=math.inf)
     assert told(serving, caller) == ["anna@never.example"]
 

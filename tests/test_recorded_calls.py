@@ -74,7 +74,7 @@ def test_a_recorded_call_meets_the_fate_it_deserves(
     ("name", "result"),
     [
         ("anonymous", "salvaged"),
-        ("bad_commands", "hangup_before_answer"),
+        ("bad_commands", "control_lost"),
         ("early_media", "hangup_in_greeting"),
         ("exit_no_resume", "control_lost"),
         ("exit_resume", "control_lost"),

@@ -35,7 +35,7 @@ _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEP
 _UNANSWERED_MS = 60_000
 # Between two things that matter a switch sends a few replies and events we did not mean.
 _UNREAD_FRAMES_AT_MOST = 2000
-# Of all hang-ups, those that are not the caller's: his recording was cut off.
+# Of all hang-ups, those that are not the caller's: he was cut off.
 _FAULTS = {
     "DESTINATION_OUT_OF_ORDER",
     "MANAGER_REQUEST",
@@ -224,7 +224,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
                     self.connected = False
                     self._broken = "the switch ended the event socket"
                     raise ControlLostError(self._broken)
-                return self._hang_up_once()
+                return self._hang_up_once("")
         return None
 
     def _understand_event(self, event: Headers) -> Input | None:
@@ -235,14 +235,14 @@ class Channel(OutboundSession):  # type: ignore[misc]
             case "CHANNEL_EXECUTE_COMPLETE":
                 return self._completion(event)
             case "CHANNEL_HANGUP":
-                return self._hang_up_once()
+                return self._hang_up_once(event.get("Hangup-Cause"))
         return None
 
-    def _hang_up_once(self) -> Input | None:
+    def _hang_up_once(self, cause: str) -> Input | None:
         if self.hung_up:
             return None
         self.hung_up = True
-        return CallerHungUp()
+        return CallerHungUp(by_fault=cause in _FAULTS)
 
     def _completion(self, event: Headers) -> ApplicationDone:
         duration_ms = event.number("variable_record_ms") or 0
