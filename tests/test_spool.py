@@ -142,7 +142,7 @@ class TestTrouble:
         commons.chmod(0o600)
 
         assert as_another_user("print(spool.trouble())", commons) == (
-            f"{commons}/recordings: cannot be written: Permission denied"
+            f"{commons}/recordings: cannot be read: Permission denied"
         )
 
     def test_looking_leaves_nothing_behind(self, spool: Spool) -> None:
