@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,17 @@ def exchange(prefix: Path, tmp_path_factory: pytest.TempPathFactory, service_por
 
 
 @pytest.fixture
-def office(tmp_path: Path, exchange: Switch, telephones: Switch, service_port: int) -> Iterator[Office]:
+def storage() -> dict[str, Any]:
+    """Where the service keeps its state and its recordings, when not in the test's folder."""
+    return {}
+
+
+@pytest.fixture
+def office(
+    tmp_path: Path, exchange: Switch, telephones: Switch, service_port: int, storage: dict[str, Any]
+) -> Iterator[Office]:
     """Both switches, and a service of the test's own."""
-    settings = offices.settings(tmp_path, service_port)
+    settings = offices.settings(tmp_path, service_port, storage)
     office = Office(tmp_path, exchange, telephones, settings, services.start(tmp_path, settings))
     try:
         yield office
@@ -62,3 +71,11 @@ def office(tmp_path: Path, exchange: Switch, telephones: Switch, service_port: i
         if office.service.process.poll() is None:
             office.service.process.kill()
             office.service.process.wait()
+
+
+@pytest.fixture
+def doomed(office: Office, prefix: Path, tmp_path: Path, service_port: int) -> Iterator[Switch]:
+    """A switch of the office's own that a test may end."""
+    with switches.running(prefix, tmp_path / "doomed", offices.dialplan(service_port)) as switch:
+        office.exchange = switch
+        yield switch

@@ -1,8 +1,8 @@
 """An office for one test: the callers' switch, the office's own switch, the service, and what it mails."""
 
+import json
 import re
 import sqlite3
-import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from tests.live import speech
+from tests.live.console import HOST, Event
 from tests.live.sip import SipCaller
-from tests.live.switch import HOST, Leg, Switch, extension
+from tests.live.switch import Leg, Switch, extension
 from tests.support import service as services
 from tests.support.service import Service, until
 
 GREETING_SECONDS = 3.0
+# Recovery waits until nobody writes any more, 15 s and the longest silence that ends a message, and looks
+# every 20 s.
+RECOVERED_SECONDS = 75.0
+CUT_OFF = "the recording was cut off by a fault"
 REASON = "no-answer"
 NUMBER, NAME = "+48601234567", "Jan Kowalski"
-_FIELD = re.compile(r"([A-Z][a-z]+): {2,}(.+)")
+_FIELD = re.compile(r"([A-Z][a-z ]+): {2,}(.+)")
 
 
 def dialplan(service_port: int) -> str:
@@ -54,16 +59,30 @@ class Conversation:
 
     def recording(self, seconds: float = 30.0) -> float:
         """Wait until the beep is over and the switch records; return when that was."""
-        self.channel.event("RECORD_START", seconds=seconds)
-        return time.time()
+        return self.channel.event("RECORD_START", seconds=seconds).at
+
+    def playing(self, sound: str) -> Event:
+        """Wait until the office plays a sound."""
+        return self.channel.event("PLAYBACK_START", lambda event: sound in event.get("Playback-File-Path"))
+
+    def fallback(self, seconds: float = 30.0) -> str:
+        """Wait until the dialplan's next action runs, and return the result it was told."""
+
+        def is_fallback(event: Event) -> bool:
+            return event.get("Application") == "log"
+
+        said = self.channel.event("CHANNEL_EXECUTE", is_fallback, seconds).get("Application-Data")
+        assert said.startswith(f"NOTICE fallback of {self.channel.uuid} after result [")
+        return said.rpartition("[")[2].rstrip("]")
 
 
 @dataclass(frozen=True)
 class Message:
-    """One mail, as its reader gets it."""
+    """One mail, as its reader gets it; a notice has no audio."""
 
     mail: EmailMessage
     text: str
+    who: str
     fields: dict[str, str]
     audio: "array[int]"
 
@@ -104,6 +123,22 @@ class Office:
         finally:
             caller.close()
 
+    @property
+    def recordings(self) -> Path:
+        """Where the switch records."""
+        return Path(self.settings["storage"].get("recordings", self.service.recordings))
+
+    def recorded_bytes(self) -> int:
+        """Return how much there is in all recordings."""
+        return sum(path.stat().st_size for path in self.recordings.glob("*.wav"))
+
+    def speak(self, call: Conversation, said: "array[int]", seconds: float) -> float:
+        """Let the caller say something; return when he began, once so much more is on the disk."""
+        wanted = self.recorded_bytes() + round(2 * speech.RATE * seconds)
+        began = call.caller.start_speaking(self.sound(said))
+        until(lambda: self.recorded_bytes() > wanted, f"{seconds:g} s are on the disk")
+        return began
+
     def sound(self, samples: "array[int]", name: str = "said") -> Path:
         """Write what a caller is going to say."""
         return speech.write(self.folder / f"{name}.wav", samples)
@@ -123,8 +158,17 @@ class Office:
         return [_read(mail) for mail in mails]
 
     def message(self, seconds: float = 30.0) -> Message:
-        """Wait for the one mail there must be."""
-        return self.messages(1, seconds)[0]
+        """Wait for the one mail there must be, a voicemail."""
+        (message,) = self.messages(1, seconds)
+        assert message.audio, message.text
+        return message
+
+    def notice(self, seconds: float = 30.0) -> Message:
+        """Wait for the one mail there must be, a notice that a call left no audio."""
+        (notice,) = self.messages(1, seconds)
+        assert notice.mail["Subject"].startswith("Message not recorded: "), notice.mail["Subject"]
+        assert not notice.audio
+        return notice
 
     def no_mail(self) -> None:
         """There is none, and none is on its way."""
@@ -162,6 +206,30 @@ class Office:
         assert len(lines()) == 1
         return lines()[0]
 
+    def story(self, channel: str) -> dict[str, Any]:
+        """Return what the journal says of a call, as an operator asks for it."""
+        shown = services.command("messages", "show", channel, "--json", folder=self.folder)
+        assert shown.returncode == 0, shown.stderr
+        found: dict[str, Any] = json.loads(shown.stdout)
+        return found
+
+    def missing(self, channel: str, said: "array[int]", spoken: float, message: Message) -> float:
+        """Return how many of the seconds spoken after the beep are not in the mail, and print the figures."""
+        heard = speech.heard_of(said, message.audio) if message.audio else 0.0
+        story, fields = self.story(channel), message.fields
+        note = fields.get("Note") or fields.get("No recording") or "none"
+        told = (story["state"], story["result"], story["ended_by"], story["repaired"] and "header repaired")
+        print(
+            f"spoken {spoken:.2f} s, in the mail {heard:.2f} s, missing {spoken - heard:.2f} s "
+            f"(the whole recording: {message.seconds:.2f} s); note: {note}; "
+            f"journal: {', '.join(filter(None, told))}; {story['delivered']}/{story['recipients']} delivered"
+        )
+        return spoken - heard
+
+    def no_audio(self, channel: str, notice: Message) -> None:
+        """Print what became of a call that left no audio."""
+        self.missing(channel, speech.silence(0), 0.0, notice)
+
     def counted(self, result: str, mailbox: str = "sales", reason: str = REASON) -> float:
         """Return how many calls ended so since the service started."""
         return self.service.metric(
@@ -180,7 +248,7 @@ class Office:
             connection.close()
 
 
-def settings(folder: Path, port: int) -> dict[str, Any]:
+def settings(folder: Path, port: int, storage: dict[str, Any]) -> dict[str, Any]:
     """Write the office's greeting and return its configuration."""
     greeting = speech.write(folder / "greeting.wav", speech.words(GREETING_SECONDS, seed=99))
 
@@ -195,6 +263,7 @@ def settings(folder: Path, port: int) -> dict[str, Any]:
     return {
         "listen": f"{HOST}:{port}",
         "http": {"listen": f"{HOST}:0"},
+        "storage": storage,
         "defaults": {"language": "en", "silence_seconds": 10},
         "mailboxes": {
             "sales": mailbox("Sales"),
@@ -212,8 +281,10 @@ def moment(message: Message) -> datetime:
 
 def _read(mail: EmailMessage) -> Message:
     text = mail.get_body(("plain",)).get_content()
-    attached = list(mail.iter_attachments())
-    assert len(attached) == 1
-    assert attached[0].get_content_type() == "audio/wav", attached[0].get_content_type()
     fields = dict(found.groups() for found in map(_FIELD.fullmatch, text.splitlines()) if found)
-    return Message(mail, text, fields, speech.read(attached[0].get_content()))
+    audio: array[int] = array("h")
+    for attached in mail.iter_attachments():
+        assert not audio, "more than one recording"
+        assert attached.get_content_type() == "audio/wav", attached.get_content_type()
+        audio = speech.read(attached.get_content())
+    return Message(mail, text, text.partition("\n")[0], fields, audio)

@@ -88,6 +88,12 @@ def unbroken(said: "array[int]", heard: "array[int]") -> float:
     )
 
 
+def heard_of(said: "array[int]", heard: "array[int]") -> float:
+    """Return how many seconds of what was said are in what was heard, wherever they begin there."""
+    lag = _laid_over(said, heard)[1]
+    return max(0, min(len(said), len(heard) - lag) - max(0, -lag)) / RATE
+
+
 def _agreement(said: "array[int]", heard: "array[int]", first: int, lag: int) -> float:
     part = said[first : first + RATE // 4]
     around = range(max(0, first + lag - _FRAME), first + lag + _FRAME)

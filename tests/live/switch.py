@@ -9,18 +9,17 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
 from xml.sax.saxutils import quoteattr
 
+from tests.live.console import HOST, PASSWORD, Console, Event
 from tests.support.service import until
 
-HOST = "127.0.0.1"
-PASSWORD = "live-tests"
 # The header by which a call is found again on the other switch.
 MARK = "X-Live-Call"
 RTP_PORTS = 400
@@ -36,29 +35,6 @@ FOLDERS = "conf log run db storage temp recordings cache certs scripts htdocs gr
 SILENCE = "silence_stream://-1"
 
 Action = tuple[str, str]
-
-
-class Event:
-    """One event of a switch; of its two hundred headers only those asked for are read."""
-
-    def __init__(self, body: bytes) -> None:
-        self._text = "\n" + body.decode("utf-8", "replace").partition("\n\n")[0] + "\n"
-        self.name = self.get("Event-Name")
-        self.channel = self.get("Unique-ID")
-
-    def get(self, header: str) -> str:
-        """Return a header's value, empty when there is none."""
-        before = f"\n{header}: "
-        start = self._text.find(before)
-        if start < 0:
-            return ""
-        start += len(before)
-        return unquote(self._text[start : self._text.index("\n", start)])
-
-    @property
-    def at(self) -> float:
-        """When the switch fired it, in seconds since the epoch."""
-        return int(self.get("Event-Date-Timestamp")) / 1_000_000
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, width: int = 1) -> int:
@@ -144,56 +120,6 @@ def configuration(sip_port: int, console_port: int, rtp_port: int, dialplan: str
 """
 
 
-class Console:
-    """One connection to a switch's inbound event socket."""
-
-    def __init__(self, port: int) -> None:
-        self._turn = threading.Lock()
-        self._sock = socket.create_connection((HOST, port), timeout=20)
-        self._file = self._sock.makefile("rb")
-        try:
-            self.read()
-            if "+OK" not in self.ask(f"auth {PASSWORD}"):
-                raise ConnectionError("the switch refuses the password")
-        except OSError:
-            self.close()
-            raise
-
-    def read(self) -> tuple[dict[str, str], bytes]:
-        """Return the next message: its headers and its body."""
-        headers: dict[str, str] = {}
-        while line := self._file.readline().decode().rstrip("\n"):
-            name, _, value = line.partition(": ")
-            headers[name] = value
-        if not headers:
-            raise ConnectionError("the switch closed its console")
-        return headers, self._file.read(int(headers.get("Content-Length", 0)))
-
-    def ask(self, command: str) -> str:
-        """Say a command and return what it says to it; one at a time, whoever asks."""
-        with self._turn:
-            self._sock.sendall(f"{command}\n\n".encode())
-            headers, body = self.read()
-        return headers.get("Reply-Text") or body.decode("utf-8", "replace").strip()
-
-    def listen(self, take: Callable[[Event], None]) -> None:
-        """Hand over every event until the connection ends; nobody else may read then."""
-        self._sock.settimeout(None)
-        with suppress(OSError):
-            while True:
-                take(Event(self.read()[1]))
-
-    def end(self) -> None:
-        """End the connection; a read that waits comes back."""
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Let the socket go."""
-        self._file.close()
-        self._sock.close()
-
-
 @dataclass
 class Switch:
     """A running FreeSWITCH."""
@@ -201,15 +127,12 @@ class Switch:
     folder: Path
     process: "subprocess.Popen[bytes]"
     sip_port: int
-    console: Console
-    listening: Console
+    console_port: int
     events: list[Event] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
-        self.listening.ask(f"event plain {EVENTS}")
-        self._listener = threading.Thread(target=self.listening.listen, args=(self._take,), daemon=True)
-        self._listener.start()
+        self._attach()
 
     @property
     def log(self) -> str:
@@ -245,7 +168,9 @@ class Switch:
         return Leg(self, self.event(ours, f"the call {mark} comes in", seconds).channel)
 
     def channels(self) -> int:
-        """Return how many channels there are."""
+        """Return how many channels there are; none once it has ended."""
+        if self.process.poll() is not None:
+            return 0
         return int(self.api("show channels count").split()[0])
 
     def originate(
@@ -266,20 +191,67 @@ class Switch:
         leg.event("CHANNEL_CREATE")
         return leg
 
-    def kill(self) -> None:
-        """End it at once, as a power cut would."""
+    def kill(self) -> float:
+        """End it at once, as a power cut would; return when."""
+        at = time.time()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
+        return at
+
+    def exit(self) -> float:
+        """Let it leave at once and look after nothing (`shutdown now`); return when."""
+        at = time.time()
+        with suppress(OSError):  # it goes before it answers
+            self.api("fsctl shutdown now")
+        self.process.wait(20)
+        return at
+
+    def freeze(self) -> float:
+        """Let it do nothing more, as a machine that hangs; return when."""
+        at = time.time()
+        self.process.send_signal(signal.SIGSTOP)
+        return at
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Let it end all calls and start again by itself: the same process, the same ports."""
+        self.api("fsctl shutdown restart")
+        self._listener.join(60)
+        self._detach()
+        self._attach()
 
     def stop(self) -> None:
         """End it in order."""
         if self.process.poll() is None:
-            with suppress(ConnectionError):  # it may go before it answers
-                self.api("fsctl shutdown now")
+            self.thaw()
             try:
-                self.process.wait(20)
+                self.exit()
             except subprocess.TimeoutExpired:
                 self.kill()
+        self._detach()
+
+    def _attach(self) -> None:
+        """Wait until it answers and takes calls, then hear its events."""
+
+        def console() -> Console | None:
+            if self.process.poll() is not None:
+                said = (self.folder / "output").read_text(errors="replace")
+                raise AssertionError(f"the switch ended: {said[-2000:]}")
+            with suppress(OSError):
+                return Console(self.console_port)
+            return None
+
+        self.console = until(console, "the switch answers on its console", 60)
+        until(lambda: "RUNNING" in self.api("sofia status"), "the switch takes calls", 60)
+        self.listening = Console(self.console_port)
+        self.listening.ask(f"event plain {EVENTS}")
+        self._listener = threading.Thread(target=self.listening.listen, args=(self._take,), daemon=True)
+        self._listener.start()
+
+    def _detach(self) -> None:
         self.listening.end()
         self._listener.join(10)
         self.listening.close()
@@ -315,9 +287,14 @@ class Leg:
         self.start_speaking(sound)
         self.event("PLAYBACK_STOP", lambda event: event.get("Playback-File-Path") == str(sound), seconds)
 
-    def start_speaking(self, sound: Path) -> None:
-        """Play a sound file into the line."""
+    def start_speaking(self, sound: Path) -> float:
+        """Play a sound file into the line; return when its first sample was played."""
         assert self.switch.api(f"uuid_broadcast {self.uuid} {sound} aleg").startswith("+OK")
+
+        def begins(event: Event) -> bool:
+            return event.get("Playback-File-Path") == str(sound)
+
+        return self.event("PLAYBACK_START", begins).at
 
     def press(self, digit: str) -> None:
         """Press a key, as RFC 2833 sends it."""
@@ -352,18 +329,8 @@ def start(prefix: Path, folder: Path, dialplan: str = "") -> Switch:
             start_new_session=True,
         )
 
-    def console() -> Console | None:
-        if process.poll() is not None:
-            said = (folder / "output").read_text(errors="replace")
-            raise AssertionError(f"the switch ended: {said[-2000:]}")
-        with suppress(OSError):
-            return Console(console_port)
-        return None
-
     try:
-        asking = until(console, "the switch answers on its console", 60)
-        until(lambda: "RUNNING" in asking.ask("api sofia status"), "the switch takes calls", 60)
-        return Switch(folder, process, sip_port, asking, Console(console_port))
+        return Switch(folder, process, sip_port, console_port)
     except BaseException:
         process.kill()
         process.wait()

@@ -1,38 +1,18 @@
-"""What is left of a call when the service, the switch or the disk fails under it."""
+"""What is left of a call when the service fails under it, or cannot take it."""
 
 import signal
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.live import office as offices
 from tests.live import speech
-from tests.live import switch as switches
-from tests.live.office import Office
-from tests.live.switch import Event, Leg
+from tests.live.office import CUT_OFF, NAME, RECOVERED_SECONDS, Office
 from tests.support.service import until
-
-# Recovery waits until nobody writes any more, 15 s and the longest silence that ends a message, and looks
-# every 20 s.
-RECOVERED = 75.0
-
-
-def fallback(channel: Leg, seconds: float = 30.0) -> str:
-    """Wait until the dialplan's next action runs, and return what it says."""
-
-    def is_fallback(event: Event) -> bool:
-        return event.get("Application") == "log"
-
-    said = channel.event("CHANNEL_EXECUTE", is_fallback, seconds).get("Application-Data")
-    assert said.startswith(f"NOTICE fallback of {channel.uuid} after result [")
-    return said.rpartition("[")[2].rstrip("]")
 
 
 def test_while_the_service_is_down_the_dialplan_goes_on_with_the_call(office: Office) -> None:
     office.service.stop(signal.SIGKILL)
     call = office.call()
-    assert fallback(call.channel) == ""
+    assert call.fallback() == ""
     call.channel.ended()
     assert call.caller.ended().get("variable_sip_hangup_disposition") == "recv_bye"
 
@@ -61,54 +41,22 @@ def test_a_recording_survives_the_death_of_the_service_and_is_mailed_after_its_r
     call = office.call()
     call.recording()
     call.caller.start_speaking(office.sound(said))
-    recordings = office.service.recordings
-    until(lambda: sum(p.stat().st_size for p in recordings.glob("*.wav")) > 30_000, "2 s are recorded")
+    until(lambda: office.recorded_bytes() > 30_000, "2 s are recorded")
     office.service.stop(signal.SIGKILL)
     call.caller.event("PLAYBACK_STOP", lambda event: event.get("Playback-File-Path").endswith("said.wav"))
     assert not call.channel.events("CHANNEL_HANGUP")  # the switch records on
     call.caller.press("#")
     call.channel.event("RECORD_STOP")
-    assert fallback(call.channel) == ""
+    assert call.fallback() == ""
     call.channel.ended()
     office.restart()
-    message = office.message(RECOVERED)
-    print(f"wav={message.seconds:.3f}", message.fields, office.service.lines("recovered"))
+    message = office.message(RECOVERED_SECONDS)
+    assert abs(office.missing(call.channel.uuid, said, 6.0, message)) < 0.3
     assert abs(message.seconds - 6.0) < 0.3
     assert speech.same_wave(said, message.audio) > 0.9
-    assert message.fields["Note"] == "the recording was cut off by a fault"
-    assert message.fields["Caller"] == f"{offices.NAME}, +48 601 234 567"
+    assert message.fields["Note"] == CUT_OFF
+    assert (message.who, message.fields["Number"]) == (NAME, "+48 601 234 567")
     assert office.service.metric('voicemail_recovered_total{kind="kept"}') == 1
-
-
-@pytest.mark.timeout(240)
-def test_what_reached_the_disk_before_the_switch_died_is_mailed_as_cut_off(
-    office: Office, prefix: Path, tmp_path: Path
-) -> None:
-    said = speech.words(12.0, seed=22)
-    plan = offices.dialplan(office.service.address[1])
-    with switches.running(prefix, tmp_path / "doomed", plan) as doomed:
-        office.exchange = doomed
-        call = office.call()
-        call.recording()
-        call.caller.start_speaking(office.sound(said))
-        recordings = office.service.recordings
-        until(lambda: sum(p.stat().st_size for p in recordings.glob("*.wav")) > 80_000, "5 s on disk")
-        doomed.kill()
-        spoken = time.time() - call.channel.event("RECORD_START").at
-        wrong_header = next(recordings.glob("*.wav")).read_bytes()[:44]
-        line = office.told(call.channel.uuid)
-        assert line["result"] == "salvaged"
-        until(lambda: office.in_progress() == 0, "the service has no stuck call")
-        call.caller.hang_up()
-    office.exchange = office.telephones  # which has no channel left either
-    message = office.message(RECOVERED)
-    ended = office.service.metric('voicemail_recording_ended_total{reason="cut"}')
-    print(f"spoken={spoken:.3f} wav={message.seconds:.3f} header={wrong_header[40:].hex()}", message.fields)
-    assert wrong_header[40:] == bytes(4)  # the switch had not come to writing the size
-    assert ended == 1
-    assert spoken - 0.5 < message.seconds < spoken + 0.1
-    assert speech.same_wave(said, message.audio) > 0.9
-    assert message.fields["Note"] == "the recording was cut off by a fault"
 
 
 @pytest.mark.parametrize("trouble", ["gone", "shadowed"])
@@ -121,7 +69,7 @@ def test_a_call_that_could_not_be_recorded_is_handed_back_before_the_answer(
     else:
         (recordings / "8000").mkdir()
     call = office.call()
-    assert fallback(call.channel) == "failed"
+    assert call.fallback() == "failed"
     answered = call.channel.event("CHANNEL_ANSWER")
     said = call.channel.event("CHANNEL_EXECUTE", lambda event: event.get("Application") == "log")
     assert said.at <= answered.at
@@ -133,22 +81,24 @@ def test_a_call_that_could_not_be_recorded_is_handed_back_before_the_answer(
     office.no_mail()
 
 
-def test_a_folder_that_vanishes_during_the_greeting_is_counted_as_a_failed_recording(office: Office) -> None:
+def test_a_folder_that_vanishes_during_the_greeting_leaves_a_notice_of_who_called(office: Office) -> None:
     call = office.call()
-    call.channel.event("PLAYBACK_START")
-    recordings = office.service.recordings
-    recordings.rename(recordings.with_name("elsewhere"))
+    call.playing("greeting.wav")
+    office.recordings.rename(office.recordings.with_name("elsewhere"))
     call.channel.ended()
     line = office.told(call.channel.uuid)
+    notice = office.notice()
+    office.no_audio(call.channel.uuid, notice)
     print(line, call.channel.event("CHANNEL_HANGUP").get("Hangup-Cause"))
     assert line["result"] == "record_failed"
-    office.no_mail()
+    assert notice.fields["No recording"] == "the telephone switch did not save the recording"
+    assert (notice.who, notice.fields["Number"]) == (NAME, "+48 601 234 567")
     assert office.counted("record_failed") == 1
 
 
 def test_a_call_for_an_unknown_mailbox_is_refused_and_the_dialplan_is_told_so(office: Office) -> None:
     call = office.call("nobody")
-    assert fallback(call.channel) == "refused"
+    assert call.fallback() == "refused"
     call.channel.ended()
     line = office.told(call.channel.uuid)
     print(line)

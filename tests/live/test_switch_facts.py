@@ -11,8 +11,9 @@ from urllib.parse import unquote
 import pytest
 
 from tests.live import speech
+from tests.live.console import HOST
 from tests.live.office import Conversation
-from tests.live.switch import HOST, Switch
+from tests.live.switch import Switch
 from tests.support.service import until
 
 Frame = tuple[dict[str, str], dict[str, str]]
