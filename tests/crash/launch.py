@@ -176,7 +176,7 @@ def live(order: dict[str, Any]) -> NoReturn:
 
 
 def main() -> None:
-    """Start what is ordered, one at a time, until stdin ends."""
+    """Start what is ordered, until stdin ends."""
     import_woven()
     from gevent.hub import _get_hub  # type: ignore[attr-defined]
 
@@ -188,15 +188,16 @@ def main() -> None:
     os.set_blocking(ending, False)
     get_original("signal", "signal")(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(ending)
-    pending, child = b"", 0
+    pending, children = b"", set()
     _say(ready=os.getpid())
     while True:
         readable = select([0, told], [], [])[0]
-        if told in readable and os.read(told, 4096) and child:
-            ended, status = waitpid(child, os.WNOHANG)
-            if ended:
-                child = 0
-                _say(ended=os.waitstatus_to_exitcode(status))
+        if told in readable and os.read(told, 4096):
+            for child in list(children):
+                ended, status = waitpid(child, os.WNOHANG)
+                if ended:
+                    children.discard(child)
+                    _say(ended=child, status=os.waitstatus_to_exitcode(status))
         if 0 in readable:
             received = os.read(0, 65536)
             if not received:
@@ -208,8 +209,9 @@ def main() -> None:
                 child = fork()
                 if not child:
                     live(order)
+                children.add(child)
                 _say(started=child)
-    if child:
+    for child in children:
         os.kill(child, signal.SIGKILL)
         waitpid(child, 0)
 

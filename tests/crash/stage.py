@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -55,17 +56,17 @@ class Lane:
             text=True,
         )
         self._started: Queue[int] = Queue()
-        self._ended: AsyncResult[int] = AsyncResult()
+        self._ends: dict[int, AsyncResult[int]] = defaultdict(AsyncResult)
         self._reader = gevent.spawn(self._read)
 
     def start(self, folder: Path, **order: Any) -> "Running":
         """Start the service in a folder."""
         (folder / "var" / "serve.json").unlink(missing_ok=True)
-        ended = self._ended = AsyncResult()
         assert self._launcher.stdin
         self._launcher.stdin.write(json.dumps({"folder": str(folder), **order}) + "\n")
         self._launcher.stdin.flush()
-        return Running(folder, self._started.get(timeout=SERVING_SECONDS), ended)
+        pid = self._started.get(timeout=SERVING_SECONDS)
+        return Running(folder, pid, self._ends[pid])
 
     def smtp(self, security: str, mechanism: str) -> ScriptedSmtp:
         """Return this lane's server of a kind, afresh."""
@@ -94,7 +95,7 @@ class Lane:
             if "started" in said:
                 self._started.put(said["started"])
             elif "ended" in said:
-                self._ended.set(said["ended"])
+                self._ends[said["ended"]].set(said["status"])
 
 
 @dataclass
