@@ -38,7 +38,7 @@ from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
-from esl_voicemail.spool import Spool
+from esl_voicemail.spool import IDENTITY, Spool
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
@@ -67,7 +67,7 @@ def transport_of(config: Config) -> Transport:
 
 def spool_of(config: Config) -> Spool:
     """Return the spool of a configuration, with the mark that says whose its folder is."""
-    return replace(checks.spool_of(config), identity=config.directory / "recordings.id")
+    return replace(checks.spool_of(config), identity=config.directory / IDENTITY)
 
 
 def raise_descriptor_limit(max_calls: int) -> None:
@@ -189,7 +189,7 @@ class App:
 
         ConfigError, StorageBusyError and CannotBindError when it cannot start: nothing was started then.
         """
-        found = checks.problems(self._config)
+        found = checks.problems(self._config, serving=True)
         if found:
             raise ConfigError(found)
         # Recordings and the journal are callers' words: for this user and the group shared with the switch.
@@ -237,13 +237,8 @@ class App:
     def _reload(self, parts: Parts) -> None:
         """Take the mailboxes of the new configuration, all of them or, where anything is wrong, none."""
         try:
-            config = self._reread()
-            if not config.source.values:
-                # An editor that empties a file before it writes it would cost all mailboxes their calls.
-                raise ConfigError([f"{config.source.at(())}: is empty; everything stays as it was"])
-            found = checks.problems(config)
-            if found:
-                raise ConfigError(found)
+            # Hundreds of mailboxes take seconds to check, which no call should wait for.
+            config = parts.workers.run(self._read_again)
         except ConfigError as error:
             for problem in error.problems:
                 parts.telemetry.trouble("reload_refused", problem)
@@ -256,6 +251,16 @@ class App:
         parts.mailboxes.clear()
         parts.mailboxes.update(config.mailboxes)
         parts.telemetry.reloaded("taken", needs_restart=", ".join(later) or None)
+
+    def _read_again(self) -> Config:
+        config = self._reread()
+        if not config.source.values:
+            # An editor that empties a file before it writes it would cost all mailboxes their calls.
+            raise ConfigError([f"{config.source.at(())}: is empty; everything stays as it was"])
+        found = checks.problems(config, serving=True)
+        if found:
+            raise ConfigError(found)
+        return config
 
     def _drain(self, parts: Parts, running: "list[gevent.Greenlet[..., None]]") -> None:
         seconds = self._config.switch.drain_seconds

@@ -28,16 +28,20 @@ from esl_voicemail.model import (
     Undelivered,
     Voicemail,
 )
-from esl_voicemail.spool import Spool
+from esl_voicemail.spool import IDENTITY, Spool
 
 SAMPLE = Path(__file__).parent / "trial" / "caller.wav"
 _UNSAFE = "'\"\\${}"
 
 
-def problems(config: Config) -> list[str]:
-    """Return one line a problem, each with file:line and section.key; none when the service can start."""
+def problems(config: Config, *, serving: bool = False) -> list[str]:
+    """Return one line a problem, each with file:line and section.key; none when the service can start.
+
+    `serving`: a storage that has served before and now fails is not one. The service starts without taking
+    calls: what is queued goes out, and what is old makes room.
+    """
     return [
-        *_storage(config),
+        *([] if serving and has_served(config) else _storage(config)),
         *_journal(config),
         *_mail(config),
         *_installed(config),
@@ -55,9 +59,14 @@ def prepare(config: Config) -> None:
     except OSError as error:
         where = config.at("storage", "directory")
         raise ConfigError([f"{where}: {error.filename}: cannot be made: {error.strerror}"]) from error
-    trouble = spool_of(config).trouble()
+    trouble = None if has_served(config) else spool_of(config).trouble()
     if trouble:
         raise ConfigError([f"{config.at('storage', 'recordings')}: {trouble}"])
+
+
+def has_served(config: Config) -> bool:
+    """Whether a service has worked on this storage, with these recordings."""
+    return (config.directory / IDENTITY).is_file()
 
 
 def spool_of(config: Config) -> Spool:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
+
 
 def _wall() -> datetime:
     return datetime.now(UTC)
@@ -20,15 +22,20 @@ def _since_boot() -> float:
 
 
 class Clock:
-    """Call it for the time now, in UTC; `wall` and `running` are where it reads."""
+    """Call it for the time now, in UTC; `wall` and `running` are where it reads.
+
+    A clock that was wrong by more than a day, as one without a battery is when a machine starts, is believed
+    once it has stood corrected for a day.
+    """
 
     def __init__(
         self, wall: Callable[[], datetime] = _wall, running: Callable[[], float] = _since_boot
     ) -> None:
         self._wall = wall
         self._running = running
+        self._zero = self._began_running = self._set_at = running()
         self._began = wall()
-        self._began_running = running()
+        self._set_by = timedelta()
 
     def __call__(self) -> datetime:
         """Return what the wall clock says."""
@@ -44,11 +51,14 @@ class Clock:
 
     def seconds(self) -> float:
         """Return the seconds since this process began, whatever is done to the wall clock."""
-        return self._running() - self._began_running
-
-    def set_by(self) -> timedelta:
-        """Return by how much the wall clock was set forward, or, negative, back since this process began."""
-        return self._wall() - self._steady()
+        return self._running() - self._zero
 
     def _steady(self) -> datetime:
-        return self._began + timedelta(seconds=self.seconds())
+        wall, running = self._wall(), self._running()
+        steady = self._began + timedelta(seconds=running - self._began_running)
+        if abs(wall - steady - self._set_by) > _MINUTE:
+            self._set_by, self._set_at = wall - steady, running
+        elif abs(self._set_by) > _DAY and running - self._set_at > _DAY.total_seconds():
+            self._began, self._began_running, self._set_by = wall, running, timedelta()
+            return wall
+        return steady

@@ -7,6 +7,7 @@ one mail and `window` those of all while the server is away.
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 
 import gevent
 from gevent.event import Event
@@ -69,8 +70,12 @@ class Delivery:
         self._stop_asked = Event()
 
     def start(self) -> None:
-        """Queue again what the last process was sending when it died; JournalError when that fails."""
-        self._reclaim(crashed=True)
+        """Queue again what the last process was sending when it died."""
+        try:
+            self._reclaim(crashed=True)
+        except JournalError as error:
+            # A full disk, say; `run` looks again.
+            self._telemetry.trouble("journal_refused", str(error))
 
     def wake(self) -> None:
         """Look at once whether something is due."""
@@ -98,7 +103,8 @@ class Delivery:
                 claimed, pause = [], _REFUSED_SECONDS
             for attempt in claimed:
                 self._under_way.add(attempt.delivery_id)
-                self._pool.spawn(self._attempt, attempt)
+                # Only when it has left the pool is there room for the next.
+                self._pool.spawn(self._attempt, attempt).link(lambda _: self._woken.set())
             if last:
                 return
             if not claimed:
@@ -114,6 +120,7 @@ class Delivery:
             self._composer.sender.domain,
             newest_first=self._newest_first,
             under_way=self._under_way,
+            asking=self._window.asking,
         )
         self._newest_first ^= len(claimed) % 2 == 1
         return claimed
@@ -162,16 +169,16 @@ class Delivery:
             with gevent.Timeout(_ATTEMPT_SECONDS):
                 verdict = self._send(attempt)
         except gevent.Timeout:
-            verdict = Deferred(None, "gave up waiting for the mail server")
+            verdict = Deferred(None, "gave up waiting for the mail server", ended_here=True)
         except gevent.GreenletExit:
-            verdict = Deferred(None, "the service stopped while sending")
+            verdict = Deferred(None, "the service stopped while sending", ended_here=True)
         except Exception as error:  # noqa: BLE001 - whatever it is, the message must not be stuck in `sending`
             self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
-            verdict = Deferred(None, one_line(f"{type(error).__name__}: {error}", 300))
+            verdict = Deferred(None, one_line(f"{type(error).__name__}: {error}", 300), ended_here=True)
         now = self._clock()
         due_at: datetime | None = None
         if isinstance(verdict, Deferred):
-            due_at = self._next_try(attempt, verdict, now)
+            due_at = self._next_try(attempt, verdict)
             if due_at is None:
                 verdict = Expired(verdict.code, verdict.reply)
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -180,7 +187,6 @@ class Delivery:
         finally:
             self._under_way.discard(attempt.delivery_id)
         self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
-        self._woken.set()
 
     def _learn(self, verdict: Verdict) -> None:
         """Widen or shut the window by what the server has just done."""
@@ -190,15 +196,19 @@ class Delivery:
         elif self._window.reached():
             self._telemetry.mail_server(reachable=True)
 
-    def _next_try(self, attempt: Attempt, verdict: Deferred, now: datetime) -> datetime | None:
-        """By the mail's age; while the server is away, as soon as that is looked at again."""
-        age_by = self._clock.earliest()
+    def _next_try(self, attempt: Attempt, verdict: Deferred) -> datetime | None:
+        """By the mail's age; while the server is away, as soon as that is looked at again.
+
+        Only what a server said of a mail, or that it says nothing, ends in None: a fault of ours, or our
+        end, expires nothing. What is claimed by the latest time is due by the latest time.
+        """
+        age_by, now = self._clock.earliest(), self._clock.latest()
         due_at = next_try(self._schedule, attempt.queued_at, age_by, self._jitter())
-        if due_at is None:
+        if due_at is None and not (verdict.ours or verdict.ended_here):
             return None
         if verdict.unreachable:
             return now + timedelta(seconds=self._window.pause(self._clock.seconds()))
-        return now + (due_at - age_by)
+        return now + (self._schedule.longest if due_at is None else due_at - age_by)
 
     def _send(self, attempt: Attempt) -> Verdict:
         try:
@@ -221,8 +231,8 @@ class Delivery:
     def _mark(
         self, attempt: Attempt, verdict: Verdict, now: datetime, duration_ms: int, due_at: datetime | None
     ) -> None:
-        """Record the verdict, patiently: unrecorded, an accepted mail would be sent again."""
-        for pause in _MARK_PAUSES_SECONDS:
+        """Record the verdict, however long it takes: unrecorded, an accepted mail would be sent again."""
+        for pause in chain(_MARK_PAUSES_SECONDS, repeat(_MARK_PAUSES_SECONDS[-1])):
             gevent.sleep(pause)
             try:
                 self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=self._operator)

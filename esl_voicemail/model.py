@@ -215,13 +215,15 @@ class Delivered:
 class Deferred:
     """Not now: try again later. `ours` means our set-up is at fault, not the message.
 
-    `unreachable`: the server would take no mail at all now, whatever the message.
+    `unreachable`: the server would take no mail at all now, whatever the message. `ended_here`: the try was
+    cut short by us, and the server did not have its say.
     """
 
     code: int | None
     reply: str
     ours: bool = False
     unreachable: bool = False
+    ended_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)

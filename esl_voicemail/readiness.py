@@ -1,7 +1,6 @@
 """Whether new calls can be taken, and if not, why: looked up at an interval, answered from memory."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from gevent.event import Event
 
@@ -11,7 +10,7 @@ from esl_voicemail.workers import Workers
 
 _EVERY_SECONDS = 5.0
 _SLOWEST_SECONDS = 3.0
-_SET_BY = timedelta(seconds=30)
+_SET_BY_SECONDS = 30.0
 _SLOW: str | None = "the recordings folder does not answer"
 
 
@@ -31,7 +30,7 @@ class Readiness:
         self._free_bytes = free_bytes
         self._telemetry = telemetry
         self._clock = clock
-        self._set_by = timedelta()
+        self._looked = clock(), clock.seconds()
         self._stopping = Event()
         self._leaving = False
         self._last: str | None = "starting"
@@ -57,11 +56,12 @@ class Readiness:
 
     def _look_at_the_clock(self) -> None:
         """What is shown in mails is the wall clock's: whoever reads of an odd hour finds here why."""
-        set_by = self._clock.set_by()
-        if abs(set_by - self._set_by) > _SET_BY:
-            seconds = round((set_by - self._set_by).total_seconds())
-            self._telemetry.service("clock_set", by_seconds=seconds)
-            self._set_by = set_by
+        now, seconds = self._clock(), self._clock.seconds()
+        then, so_far = self._looked
+        set_by = (now - then).total_seconds() - (seconds - so_far)
+        self._looked = now, seconds
+        if abs(set_by) > _SET_BY_SECONDS:
+            self._telemetry.service("clock_set", by_seconds=round(set_by))
 
     def reasons(self) -> list[str]:
         """Return why no calls are taken; none when they are."""

@@ -7,7 +7,7 @@ is said, and the others go on.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,7 +70,11 @@ class Recovery:
 
     def start(self) -> None:
         """Set right what the last process left, before the first call is taken."""
-        self._round(self._old, sweeping=True)
+        try:
+            self._round(self._old, sweeping=True)
+        except (JournalError, OSError) as error:
+            # A full disk, say; `run` looks again.
+            self._telemetry.trouble("recovery_stopped", str(error))
 
     def run(self) -> None:
         """Keep looking until `stop`."""
@@ -95,7 +99,11 @@ class Recovery:
         now = time.monotonic()
         self._seen = {seen: self._seen.get(seen, now) for seen in files.values()}
         quiet = {path for path, seen in files.items() if is_quiet(seen)}
-        self._each(self._journal.open_calls(), lambda left: self._settle(left, files, quiet))
+        left_open, unreadable = self._journal.open_calls()
+        for message_id in set(unreadable) - self._said:
+            self._said.add(message_id)
+            self._telemetry.trouble("row_unreadable", "an open call waits for a person", message=message_id)
+        self._each(left_open, lambda left: self._settle(left, files, quiet))
         if sweeping:
             self._sweep(quiet)
             self._retire()
@@ -131,14 +139,17 @@ class Recovery:
 
     def _retire(self) -> None:
         """Remove audio and forget callers whose every recipient was final longer ago than the retention."""
-        before = self._clock.earliest() - self._retention
+        before, forgotten = self._clock.earliest() - self._retention, False
         while old := self._journal.past_retention(before):
-            whole = self._each(old, self._forget)
+            if not self._each(old, lambda one: self._forget(one, before)):
+                break
+            forgotten = True
+        if forgotten:
             self._journal.empty_log()
-            if not whole:
-                return
 
-    def _forget(self, one: Kept) -> None:
+    def _forget(self, one: Kept, before: datetime) -> None:
+        if not self._journal.give_up(one.message_id, before, self._clock()):
+            return
         self._workers.run(self._spool.remove, one.recording_file)
         self._journal.forget(one.message_id, self._clock())
         self._telemetry.service("forgotten", message=one.message_id)
@@ -192,10 +203,10 @@ class Recovery:
         except ValueError:
             known = None
         if known is None:
-            aside = self._workers.run(self._spool.quarantine, path)
-            why = f"{path.name}: there is no mailbox {mailbox} any more, or no such time"
-            self._telemetry.recovered("lost", message=message_id, why=why, to=str(aside))
-            return
+            # It stays where it is: a mailbox may come back, and then its message is not lost.
+            raise RecordingError(
+                f"{path.name}: there is no mailbox {mailbox} any more, none named {DEFAULT}, or no such time"
+            )
         nobody = Caller(number="", name="", withheld=False)
         call = Call(
             f"recovered-{message_id}", known.key, Reason.DIRECT, nobody, "", arrived_at, known.language

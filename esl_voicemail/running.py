@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from esl_voicemail.config.values import Address
@@ -28,9 +28,10 @@ def locked(directory: Path) -> Iterator[None]:
                 f"{directory}: another server (process {holder}) works here; stop it, "
                 "or name another storage.directory"
             ) from error
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        # Whom to ask about it is worth a word, and on a full disk none.
+        with suppress(OSError):
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), f"{os.getpid()}\n".encode())
         yield
 
 
@@ -40,12 +41,14 @@ def announced(directory: Path, listen: Address, http: Address) -> Iterator[None]
     path = directory / STATE_FILE
     unfinished = path.with_suffix(".tmp")
     state = {"pid": os.getpid(), "listen": str(listen), "http": str(http), "since": round(time.time())}
-    unfinished.write_text(json.dumps(state) + "\n")
-    unfinished.replace(path)
+    with suppress(OSError):  # on a full disk the command line does not find us, and mails go out all the same
+        unfinished.write_text(json.dumps(state) + "\n")
+        unfinished.replace(path)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def listening(directory: Path) -> Address | None:

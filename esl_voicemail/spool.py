@@ -23,6 +23,7 @@ _NAME = re.compile(rf"(?P<mailbox>{MAILBOX_NAME.pattern})\.(?P<message_id>[0-9A-
 # mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording (facts of `record`).
 # Says whose the folder is: without it, an empty mount point would pass for a folder without recordings.
 MARK = ".esl-voicemail"
+IDENTITY = "recordings.id"  # repeats it, in the storage directory
 _ANOTHERS = f"its mark {MARK} is another storage directory's; name another storage.recordings"
 _RATES = ("8000", "16000", "32000", "48000")
 
@@ -50,17 +51,18 @@ class Spool:
 
     def take(self) -> None:
         """Mark the folder as this storage's, the first time; RecordingError when it is another's."""
-        if self.identity is None or self.identity.exists():
+        if self.identity is None or _words(self.identity):
             return
         unfinished = self.identity.with_suffix(".new")
-        if not unfinished.exists():
-            unfinished.write_text(f"{uuid.uuid4()}\n")
+        if not _words(unfinished):
+            _put(unfinished, f"{uuid.uuid4()}\n")
         mark = self.recordings / MARK
-        if not mark.exists():
-            mark.write_text(unfinished.read_text())
-        if mark.read_text() != unfinished.read_text():
+        if not _words(mark):
+            _put(mark, f"{_words(unfinished)}\n")
+        if _words(mark) != _words(unfinished):
             raise RecordingError(f"{self.recordings}: {_ANOTHERS}")
         unfinished.rename(self.identity)
+        sync_folder(self.identity.parent)
 
     def strange(self) -> str | None:
         """Return why the folder is not the one used before, or None when it is."""
@@ -198,9 +200,20 @@ def _mending(path: Path) -> Path:
 
 def _words(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except FileNotFoundError:
         return ""
+
+
+def _put(path: Path, words: str) -> None:
+    """Write a small file whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("w") as file:
+        file.write(words)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_folder(path.parent)
 
 
 def _carry(path: Path, aside: Path) -> None:

@@ -28,6 +28,11 @@ class Window:
         """Return how many more mails may start."""
         return 0 if now < self.shut_until else max(0, self.width - under_way)
 
+    @property
+    def asking(self) -> bool:
+        """Whether the next mail goes out to ask if the server is back."""
+        return self.failures > 0
+
     def pause(self, now: float) -> float:
         """Return how long it stays shut."""
         return max(0.0, self.shut_until - now)

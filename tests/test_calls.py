@@ -303,6 +303,18 @@ def test_a_folder_that_cannot_be_recorded_into_sends_calls_back_before_the_answe
         until(lambda: service.get("/readyz")[0] == 200, "ready again")
 
 
+def test_a_restart_on_a_disk_that_is_full_sends_what_waits_and_takes_no_call(tmp_path: Path) -> None:
+    down = {"host": "127.0.0.1", "port": 9, "security": "none"}
+    with running(tmp_path, {"mail": {"smtp": down}}) as service:
+        assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 3000
+        service.stop()
+    with running(tmp_path, {"storage": {"min_free_mb": 10**9}}) as service:
+        assert len(service.mails()) == 1
+        ended = service.call(TrialCaller(speech=SPEECH))
+        assert (ended.handed_back, ended.answered) == (True, False)
+        assert "less than storage.min_free_mb" in service.get("/readyz")[1]
+
+
 def test_two_hundred_calls_at_once_are_all_delivered_exactly_once(service: Service) -> None:
     speeches = [tone(1.0 + n / 100, 200 + 5 * n) for n in range(200)]
     calls = [gevent.spawn(service.call, TrialCaller(speech=speech), pace=math.inf) for speech in speeches]

@@ -193,6 +193,17 @@ def test_a_wake_up_has_a_new_message_sent_at_once(post, server):
     until(lambda: server.accepted, "the mail")
 
 
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_connection_that_is_free_again_takes_the_next_mail_at_once(posts, tmp_path, connections):
+    maildir = Maildir(tmp_path / "mail")
+    maildir.create()
+    post = posts(MaildirTransport(maildir), connections=connections)
+    post.keep(*(f"r{n}@example.com" for n in range(8 * connections)))
+    post._running = gevent.spawn(post.delivery.run)
+    stored = maildir.folder / "new"
+    until(lambda: len(list(stored.iterdir())) == 8 * connections, "all mails", 15)
+
+
 def test_a_maildir_takes_mails_as_a_server_does(posts, tmp_path):
     maildir = Maildir(tmp_path / "mail")
     maildir.create()
@@ -322,6 +333,20 @@ def test_the_third_crash_while_sending_holds_the_mail(post, server):
     post.run()
     assert post.states(message_id) == {ANNA: "held"}
     assert server.connections == 0
+
+
+def test_who_was_there_at_the_crashes_of_another_is_sent_and_not_held(post, server):
+    ids = [post.keep(ANNA) for _ in range(4)]
+    for _ in range(2):
+        assert len(post.journal.queue.claim(10, NOW, SENDER.domain)) == 4
+        assert post.journal.queue.reclaim((), NOW, crashed=True) == (4, 0)
+    # Now each goes alone, so that the third crash can only be its own.
+    [alone] = post.journal.queue.claim(10, NOW, SENDER.domain)
+    assert post.journal.queue.claim(10, NOW, SENDER.domain, under_way=[alone.delivery_id]) == []
+    assert post.journal.queue.reclaim((), NOW, crashed=True) == (0, 1)
+    post.run()
+    states = sorted(state for one in ids for state in post.states(one).values())
+    assert states == ["delivered"] * 3 + ["held"]
 
 
 def test_a_try_that_ended_in_a_verdict_forgives_the_crashes_before_it(post, server):

@@ -253,6 +253,54 @@ def test_a_server_that_says_421_is_closing_is_given_a_rest(
     assert all(post.states(one) == {ANNA: "delivered"} for one in ids)
 
 
+def test_a_server_that_says_421_to_one_recipient_keeps_nobody_else_waiting(
+    posts: Callable[..., Post], server: ScriptedSmtp
+) -> None:
+    server.say("RCPT", "421 4.7.0 too many for you", recipient=JAN)
+    post = posts(smtp_transport(server))
+    post.keep(JAN)
+    good = [post.keep(ANNA) for _ in range(10)]
+    post.keep(JAN)
+    post.run()
+    assert all(post.states(one) == {ANNA: "delivered"} for one in good)
+
+
+def test_a_mail_at_which_the_server_breaks_off_does_not_ask_for_all_the_others(
+    posts: Callable[..., Post], server: ScriptedSmtp
+) -> None:
+    server.say("MAIL", "421 4.3.2 busy", times=12)
+    post = posts(smtp_transport(server), connections=1)
+    ids = [post.keep(ANNA) for _ in range(6)]
+    post.run()
+    for _ in range(5):
+        post.advance(timedelta(minutes=6))
+    assert {line["message"] for line in post.lines()} == set(ids)
+
+
+def test_our_own_fault_expires_nothing(posts: Callable[..., Post], server: ScriptedSmtp) -> None:
+    server.say("CONNECT", "554 5.7.1 we do not know you")
+    post = posts(smtp_transport(server))
+    message_id = post.keep(ANNA)
+    post.run()
+    post.advance(30 * DAY)
+    assert post.states(message_id) == {ANNA: "queued"}
+    server.forget()
+    post.advance(timedelta(minutes=10))
+    assert post.states(message_id) == {ANNA: "delivered"}
+
+
+def test_a_stop_in_the_last_try_expires_nothing(posts: Callable[..., Post], server: ScriptedSmtp) -> None:
+    post = posts(smtp_transport(server))
+    message_id = post.keep(ANNA)
+    post.now += 6 * DAY
+    post.ran += 6 * DAY.total_seconds()
+    server.silence("FINAL")
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: server.commands("DATA"), "it is on its way")
+    assert post.delivery.stop(0.1) is False
+    assert post.states(message_id) == {ANNA: "queued"}
+
+
 # --- the server breaks -----------------------------------------------------------------------------------
 
 
@@ -367,6 +415,18 @@ def test_a_clock_that_is_set_sends_nothing_twice_and_gives_nothing_up(
     post.advance(timedelta(seconds=90))
     assert post.states(message_id) == {ANNA: "delivered", JAN: "delivered"}
     assert sorted(one.recipient for one in server.accepted) == [ANNA, JAN]
+
+
+def test_a_clock_set_back_makes_no_haste(posts: Callable[..., Post], server: ScriptedSmtp) -> None:
+    server.say("RCPT", "450 4.2.0 greylisted")
+    post = posts(smtp_transport(server))
+    post.keep(ANNA)
+    post.set_clock(timedelta(hours=-1))
+    post.run()
+    for _ in range(10):
+        post.advance(timedelta(seconds=30))
+    # No delay is shorter than a minute.
+    assert 2 <= len(post.lines()) <= 6
 
 
 def test_a_clock_set_forward_while_a_mail_is_being_sent_does_not_have_it_sent_by_another(

@@ -389,12 +389,11 @@ def kept_and_accepted(house: House) -> Path:
 
 def test_a_clock_set_forward_removes_no_audio_before_its_time(house: House) -> None:
     path = kept_and_accepted(house)
-    house.moved += timedelta(days=400)
-    house.recover()
-    assert path.exists()
-    house.pass_by(timedelta(days=29))
-    house.recover()
-    assert path.exists()
+    house.pass_by(timedelta(days=29, hours=23, minutes=30))
+    for by in (timedelta(hours=1), timedelta(days=400)):
+        house.moved += by
+        house.recover()
+        assert path.exists()
 
 
 def test_a_clock_set_back_keeps_audio_for_at_least_its_time(house: House) -> None:
@@ -424,3 +423,59 @@ def test_a_held_mail_keeps_its_audio_for_as_long_as_it_is_held(house: House) -> 
     house.pass_by(timedelta(days=400))
     house.recover()
     assert path.exists()
+
+
+# --- retention beside a person ---------------------------------------------------------------------------
+
+
+def test_a_mail_queued_again_by_hand_keeps_the_audio_that_was_just_about_to_go(house: House) -> None:
+    path = kept_and_accepted(house)
+    house.pass_by(timedelta(days=31))
+    before = house.now() - timedelta(days=30)
+    [old] = house.journal.past_retention(before)
+    with closing(sqlite3.connect(house.config.directory / FILE)) as db:
+        db.execute("UPDATE deliveries SET state = 'queued', finished_at = NULL")
+        db.commit()
+    assert not house.journal.give_up(old.message_id, before, house.now())
+    house.recover()
+    assert path.exists()
+
+
+def test_an_orphan_whose_mailbox_is_gone_waits_for_it_to_come_back(house: House) -> None:
+    path = house.spool.place("hr", str(ULID()))
+    aged(save(path, tone(1.0)))
+    mailboxes = {key: box for key, box in house.config.mailboxes.items() if key != "default"}
+    house.config = replace(house.config, mailboxes=mailboxes)
+    house.recover()
+    assert path.exists()
+    assert [line for line in house.said if "no mailbox hr any more" in line]
+    house.config = replace(house.config, mailboxes={**mailboxes, "hr": replace(mailboxes["sales"], key="hr")})
+    house.recover()
+    assert house.recipients(path.name.split(".")[1]) == ["anna@example.com", "jan@example.com"]
+
+
+def test_an_open_row_that_cannot_be_read_is_said(house: House) -> None:
+    message_id, _ = house.open_call()
+    with closing(sqlite3.connect(house.config.directory / FILE)) as db:
+        db.execute("UPDATE voicemails SET recipients = 'null'")
+        db.commit()
+    house.recover()
+    assert [line for line in house.said if "event=row_unreadable" in line and message_id in line]
+
+
+@pytest.mark.parametrize("broken", [b"", b"\xff\xfe\x00"], ids=["empty", "garbage"])
+@pytest.mark.parametrize("name", ["recordings.new", MARK])
+def test_a_mark_that_a_power_cut_left_half_written_is_written_anew_or_refused(
+    tmp_path: Path, name: str, broken: bytes
+) -> None:
+    (tmp_path / "recordings").mkdir()
+    place = tmp_path / name if name != MARK else tmp_path / "recordings" / MARK
+    place.write_bytes(broken)
+    spool = Spool(tmp_path / "recordings", tmp_path / "corrupt", 0, tmp_path / "recordings.id")
+    if name == MARK and broken:
+        with pytest.raises(RecordingError, match="another storage directory"):
+            spool.take()
+        return
+    spool.take()
+    assert spool.strange() is None
+    assert (tmp_path / "recordings.id").read_bytes().strip()

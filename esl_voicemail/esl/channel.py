@@ -35,6 +35,7 @@ _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEP
 _UNANSWERED_MS = 60_000
 # Between two things that matter a switch sends a few replies and events we did not mean.
 _UNREAD_FRAMES_AT_MOST = 2000
+_LATE_FRAMES_AT_MOST = 500
 # Of all hang-ups, those that are not the caller's: he was cut off.
 _FAULTS = {
     "DESTINATION_OUT_OF_ORDER",
@@ -67,6 +68,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._limit_at = math.inf
         self._broken = ""
         self._unread = 0
+        self._late = 0
 
     def start_event_handlers(self) -> None:
         """Start nothing: greenswitch's constructor would spawn its two greenlets here."""
@@ -115,6 +117,10 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 if frame is None:
                     return DeadlineExpired()
                 happened = self._understand(frame)
+                # What came before the deadline and is read late still counts, but not without end.
+                self._late = self._late + 1 if time.monotonic() > until else 0
+                if self._late > _LATE_FRAMES_AT_MOST:
+                    return DeadlineExpired()
                 if happened is not None:
                     self._unread = 0
                     return happened

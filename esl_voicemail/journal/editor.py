@@ -4,7 +4,7 @@ The service looks at its queue every few seconds and finds what was changed. The
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,15 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from esl_voicemail.errors import JournalError, StorageBusyError
 from esl_voicemail.journal import forgetting
-from esl_voicemail.journal.engine import FILE, empty_log, expect_current, open_engine, refused, url_of
+from esl_voicemail.journal.engine import (
+    FILE,
+    empty_log,
+    expect_current,
+    open_engine,
+    refused,
+    rewrite_owed,
+    url_of,
+)
 from esl_voicemail.journal.forgetting import Mail, Remembered
 from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
@@ -63,7 +71,8 @@ class JournalEditor:
             raise JournalError(
                 f"{directory / FILE}: there is no journal yet; start `esl-voicemail serve` once"
             )
-        self._engine = open_engine(url_of(directory), writing=True)
+        self._url = url_of(directory)
+        self._engine = open_engine(self._url, writing=True)
         self._recordings = recordings
         with self._refusals():
             expect_current(self._engine)
@@ -98,7 +107,9 @@ class JournalEditor:
 
     def remembered(self) -> list[Remembered]:
         """Return the calls whose number is known, oldest first."""
-        with self._transaction() as db:
+        # Read beside the service's writing: of a large journal this takes its time.
+        engine = open_engine(self._url, writing=False)
+        with self._refusals(), closing(engine.connect()) as db:
             return forgetting.remembered(db)
 
     def drop(self, message_ids: Iterable[str], now: datetime) -> Mapping[str, list[Mail]]:
@@ -113,7 +124,7 @@ class JournalEditor:
 
     def leave_no_trace(self) -> bool:
         """Empty the write-ahead log, which repeats what rows said before; False while others read it."""
-        return empty_log(self._engine)
+        return empty_log(self._engine) and not rewrite_owed(self._engine)
 
     def _expect_sendable(self, call: Row[Any]) -> None:
         if call.forgotten_at is not None:
@@ -121,6 +132,8 @@ class JournalEditor:
                 f"message {call.message_id}: was forgotten at {from_ms(call.forgotten_at).isoformat()}; "
                 "there is nothing left to send"
             )
+        if call.audio_removed_at is not None:
+            raise JournalError(f"message {call.message_id}: its retention is over; nothing is left to send")
         path = self._recordings / call.recording_file
         if call.state == VoicemailState.KEPT.value and not path.is_file():
             raise JournalError(f"message {call.message_id}: its recording {path} is gone")

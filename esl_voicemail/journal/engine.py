@@ -20,6 +20,8 @@ from sqlalchemy.pool import StaticPool
 from esl_voicemail.errors import JournalError
 
 FILE = "journal.sqlite"
+_BUSY_MS = 5000
+_REWRITE_OWED = 1  # in the database's user_version
 
 
 # What is forgotten must not linger in a free page: secure_delete writes zeros over it.
@@ -28,9 +30,9 @@ _WRITING = (
     "synchronous=FULL",
     "foreign_keys=ON",
     "secure_delete=ON",
-    "busy_timeout=5000",
+    f"busy_timeout={_BUSY_MS}",
 )
-_READING = ("query_only=ON", "busy_timeout=5000")
+_READING = ("query_only=ON", f"busy_timeout={_BUSY_MS}")
 
 
 def url_of(directory: Path) -> str:
@@ -74,7 +76,9 @@ def migrate(engine: Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             after = MigrationContext.configure(connection).get_current_heads()
-        if before and before != after:
+            if before and before != after and engine.dialect.name == "sqlite":
+                connection.exec_driver_sql(f"PRAGMA user_version={_REWRITE_OWED}")
+        if rewrite_owed(engine):
             _rewrite(engine)
     except CommandError as error:
         raise _newer(engine, error) from error
@@ -82,13 +86,21 @@ def migrate(engine: Engine) -> None:
         raise refused(engine, "cannot be opened", error) from error
 
 
-def _rewrite(engine: Engine) -> None:
-    """Write the whole file anew: a first version's pages hold between their rows what these once said."""
+def rewrite_owed(engine: Engine) -> bool:
+    """Whether a first version's pages still hold between their rows what these once said."""
     if engine.dialect.name != "sqlite":
-        return
+        return False
+    with closing(engine.raw_connection()) as connection:
+        found = connection.cursor().execute("PRAGMA user_version").fetchone()
+    return bool(found[0] == _REWRITE_OWED)
+
+
+def _rewrite(engine: Engine) -> None:
+    """Write the whole file anew; where that fails, the next start tries again."""
     # Needs room for a second copy; a disk without it is no reason not to serve.
     with suppress(sqlite3.Error), closing(engine.raw_connection()) as connection:
         connection.cursor().execute("VACUUM")
+        connection.cursor().execute("PRAGMA user_version=0")
         empty_log(engine)
 
 
@@ -96,7 +108,13 @@ def empty_log(engine: Engine) -> bool:
     """Empty the write-ahead log, which repeats what rows said before; False while others are reading it."""
     try:
         with closing(engine.raw_connection()) as connection:
-            busy, *_ = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor = connection.cursor()
+            # Whoever waits here for readers keeps all writers waiting, calls among them.
+            cursor.execute("PRAGMA busy_timeout=100")
+            try:
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     except sqlite3.Error:
         return False
     return not busy

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, update
 
 from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
@@ -46,22 +46,37 @@ class Mail:
 
 def past_retention(db: Connection, before: datetime, most: int) -> list[Kept]:
     """Return calls closed, and their every recipient final, before that time; held mails keep theirs."""
-    pending = exists().where(
-        deliveries.c.message_id == voicemails.c.message_id,
-        or_(deliveries.c.state.in_(_UNSETTLED), deliveries.c.finished_at >= to_ms(before)),
-    )
     statement = (
         select(voicemails.c.message_id, voicemails.c.recording_file)
-        .where(
-            voicemails.c.forgotten_at.is_(None),
-            voicemails.c.closed_at < to_ms(before),
-            voicemails.c.state != VoicemailState.OPEN.value,
-            not_(pending),
-        )
+        .where(_past(before))
         .order_by(voicemails.c.closed_at)
         .limit(most)
     )
     return [Kept(row.message_id, row.recording_file) for row in db.execute(statement)]
+
+
+def give_up(db: Connection, message_id: str, before: datetime, now: datetime) -> bool:
+    """Say that a call's audio goes now, so that nobody queues its mails again; False when somebody has."""
+    return bool(
+        db.execute(
+            update(voicemails)
+            .where(voicemails.c.message_id == message_id, _past(before))
+            .values(audio_removed_at=func.coalesce(voicemails.c.audio_removed_at, to_ms(now)))
+        ).rowcount
+    )
+
+
+def _past(before: datetime) -> ColumnElement[bool]:
+    pending = exists().where(
+        deliveries.c.message_id == voicemails.c.message_id,
+        or_(deliveries.c.state.in_(_UNSETTLED), deliveries.c.finished_at >= to_ms(before)),
+    )
+    return and_(
+        voicemails.c.forgotten_at.is_(None),
+        voicemails.c.closed_at < to_ms(before),
+        voicemails.c.state != VoicemailState.OPEN.value,
+        not_(pending),
+    )
 
 
 def remembered(db: Connection) -> list[Remembered]:

@@ -5,7 +5,6 @@ A state that is final stays final: every update names the state it starts from.
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from sqlalchemy import Connection, exists, insert, select, update
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import migrate, open_engine
-from esl_voicemail.journal.forgetting import Kept, forget, past_retention
+from esl_voicemail.journal.forgetting import Kept, forget, give_up, past_retention
 from esl_voicemail.journal.queue import Queue, enqueue
 from esl_voicemail.journal.rows import call_of_row, row_of_call
 from esl_voicemail.journal.schema import to_ms, voicemails
@@ -117,18 +116,19 @@ class Journal:
 
         return self._writer.write(work)
 
-    def open_calls(self) -> list[OpenCall]:
-        """Return the calls whose rows are open, oldest first."""
+    def open_calls(self) -> tuple[list[OpenCall], list[str]]:
+        """Return the calls whose rows are open, oldest first, and the messages whose rows cannot be read."""
         statement = select(voicemails).where(voicemails.c.state == VoicemailState.OPEN.value)
         statement = statement.order_by(voicemails.c.arrived_at)
         rows = self._writer.write(lambda db: db.execute(statement).all())
-        found = []
+        found, unreadable = [], []
         for row in rows:
-            # One row that another version wrote must not keep recovery from the others.
-            with suppress(ValueError):
+            try:
                 recipients = tuple(json.loads(row.recipients))
                 found.append(OpenCall(row.message_id, call_of_row(row), recipients, row.recording_file))
-        return found
+            except (ValueError, TypeError, OverflowError):
+                unreadable.append(row.message_id)
+        return found, unreadable
 
     def known(self, message_ids: Sequence[str]) -> dict[str, str]:
         """Return the states of those of these messages that have a row; ask for a few hundred at a time."""
@@ -140,6 +140,10 @@ class Journal:
     def past_retention(self, before: datetime, most: int = 100) -> list[Kept]:
         """Return calls whose every recipient was final before that time and that are not forgotten yet."""
         return self._writer.write(lambda db: past_retention(db, before, most))
+
+    def give_up(self, message_id: str, before: datetime, now: datetime) -> bool:
+        """Say that a call's audio goes now; False when one of its mails was queued again meanwhile."""
+        return self._writer.write(lambda db: give_up(db, message_id, before, now))
 
     def forget(self, message_id: str, now: datetime) -> None:
         """Remove who called from a call's row; call it after the unlink of its audio."""

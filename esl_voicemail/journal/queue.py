@@ -56,15 +56,21 @@ class Queue:
         *,
         newest_first: bool = False,
         under_way: Collection[int] = (),
+        asking: bool = False,
     ) -> list[Attempt]:
         """Take deliveries that are due, the oldest and the newest in turn, and count the attempt.
 
-        Not those `under_way`: held and released by hand in mid-sending, they wait for that to end. The first
-        claim settles the domain of a mail's Message-ID. A row that cannot be read is held.
+        Not those `under_way`: held and released by hand in mid-sending, they wait for that to end. What only
+        asks whether a server is back goes in order of its due time, so that no mail asks for all the others.
+        The first claim settles the domain of a mail's Message-ID. A row that cannot be read is held.
         """
 
         def work(db: Connection) -> list[Attempt]:
-            ids = _due(db, most, now, under_way, newest_first=newest_first)
+            ids = _alone(db, under_way) or _due(
+                db, most, now, under_way, newest_first=newest_first, by_due=asking
+            )
+            if _suspects(db, under_way):
+                return []
             db.execute(
                 update(deliveries)
                 .where(deliveries.c.delivery_id.in_(ids))
@@ -78,7 +84,7 @@ class Queue:
             for row in db.execute(_claimed(ids)):
                 try:
                     found.append(_attempt(row, self._recordings))
-                except ValueError as error:
+                except (ValueError, TypeError, OverflowError) as error:
                     _hold(db, row.delivery_id, now, f"its row cannot be read: {error}")
             return sorted(found, key=lambda one: ids.index(one.delivery_id))
 
@@ -206,19 +212,45 @@ def _new(now: datetime) -> dict[str, Any]:
     }
 
 
+def _suspects(db: Connection, under_way: Collection[int]) -> bool:
+    """Whether something is being sent that crashed the service twice: nothing may share its fate."""
+    suspect = and_(deliveries.c.delivery_id.in_(under_way), deliveries.c.crashes >= CRASHES_AT_MOST - 1)
+    return bool(under_way) and bool(db.execute(select(exists().where(suspect))).scalar())
+
+
+def _alone(db: Connection, under_way: Collection[int]) -> list[int]:
+    """Return one that crashed the service twice, or was there when it crashed, when nothing else is sent."""
+    if under_way:
+        return []
+    suspect = and_(
+        deliveries.c.state == DeliveryState.QUEUED.value, deliveries.c.crashes >= CRASHES_AT_MOST - 1
+    )
+    found = select(deliveries.c.delivery_id).where(suspect).order_by(deliveries.c.delivery_id).limit(1)
+    return list(db.execute(found).scalars().all())
+
+
 def _due(
-    db: Connection, most: int, now: datetime, under_way: Collection[int], *, newest_first: bool
+    db: Connection,
+    most: int,
+    now: datetime,
+    under_way: Collection[int],
+    *,
+    newest_first: bool,
+    by_due: bool,
 ) -> list[int]:
     """After an outage the oldest has waited longest, and the newest is what somebody waits for now."""
     ready = and_(
         deliveries.c.state == DeliveryState.QUEUED.value,
         or_(deliveries.c.due_at <= to_ms(now), deliveries.c.due_at > to_ms(now + _NOT_OURS)),
         deliveries.c.delivery_id.not_in(under_way),
+        deliveries.c.crashes < CRASHES_AT_MOST - 1,
     )
     if not most or not db.execute(select(exists().where(ready))).scalar():
         return []
     found = select(deliveries.c.delivery_id).where(ready).limit(most)
     age, number = deliveries.c.queued_at, deliveries.c.delivery_id
+    if by_due:
+        return list(db.execute(found.order_by(deliveries.c.due_at, number)).scalars().all())
     oldest = db.execute(found.order_by(age, number)).scalars().all()
     newest = db.execute(found.order_by(age.desc(), number.desc())).scalars().all()
     ends = (newest, oldest) if newest_first else (oldest, newest)

@@ -172,7 +172,8 @@ class SmtpTransport:
             options = [f"size={size}"] if size is not None and server.has_extn("size") else []
             code, reply = server.mail(envelope.sender, options)
             if code != 250:
-                return _refusal(code, reply)
+                # Later, 421 may be about this recipient or this content: others are not to wait for it.
+                return _refusal(code, reply, whoever=code == _CLOSING)
             wait(server, self.timeouts.rcpt)
             return _verdict(*server.rcpt(envelope.recipient))
         except (OSError, smtplib.SMTPException) as error:
@@ -242,11 +243,11 @@ def _verdict(code: int, reply: bytes) -> Verdict:
     return Delivered(code, _line(reply)) if 200 <= code < 300 else _refusal(code, reply)
 
 
-def _refusal(code: int, reply: bytes) -> Verdict:
+def _refusal(code: int, reply: bytes, *, whoever: bool = False) -> Verdict:
     """What a reply means that is not the one hoped for, be it as friendly as may be."""
     if 500 <= code < 600:
         return Bounced(code, _line(reply))
-    return Deferred(_code(code), _line(reply), unreachable=code == _CLOSING)
+    return Deferred(_code(code), _line(reply), unreachable=whoever)
 
 
 def _code(code: int | None) -> int | None:

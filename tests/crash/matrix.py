@@ -168,10 +168,8 @@ class Matrix:
                             faults, repeated = _look(stage, case.scenario)
                 except (AssertionError, OSError, gevent.Timeout) as error:
                     faults = [f"{type(error).__name__}: {error}"]
-                finally:
-                    stage.running.stop(signal.SIGKILL)
                 if faults:
-                    self._preserve(stage, case)
+                    shutil.copytree(stage.folder, self.folder / "failed" / f"{id(case)}", dirs_exist_ok=True)
                 if reached or faults:
                     break
                 passage = min(passage - 1, count.stat().st_size)
@@ -180,9 +178,6 @@ class Matrix:
         if not reached and not faults:
             faults = [f"was not reached: passed {passage} times"]
         return Result(case, tuple(faults), repeated, reached)
-
-    def _preserve(self, stage: Stage, case: Case) -> None:
-        shutil.copytree(stage.folder, self.folder / "failed" / str(abs(hash(str(case)))), dirs_exist_ok=True)
 
     @contextmanager
     def _stage(self, lane: Lane, scenario: Scenario, name: str) -> Iterator[Stage]:
@@ -193,7 +188,7 @@ class Matrix:
         try:
             yield stage
         finally:
-            stage.lent.close()
+            stage.end()
             shutil.rmtree(stage.folder, ignore_errors=True)
 
 

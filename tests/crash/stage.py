@@ -2,12 +2,12 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Lane:
             text=True,
         )
         self._started: Queue[int] = Queue()
-        self._ends: dict[int, AsyncResult[int]] = defaultdict(AsyncResult)
+        self._ends: dict[int, AsyncResult[int]] = {}
         self._reader = gevent.spawn(self._read)
 
     def start(self, folder: Path, **order: Any) -> "Running":
@@ -93,6 +93,8 @@ class Lane:
         for line in self._launcher.stdout:
             said = json.loads(line)
             if "started" in said:
+                # The number may have been another's before.
+                self._ends[said["started"]] = AsyncResult()
                 self._started.put(said["started"])
             elif "ended" in said:
                 self._ends[said["ended"]].set(said["status"])
@@ -175,6 +177,7 @@ class Stage:
     """What may become of a delivery; of any but the first the operator is to be told."""
     lent: ExitStack = field(default_factory=ExitStack)
     """What is given back after the case."""
+    _lives: list[Running] = field(default_factory=list)
     _taken: list[Accepted] = field(default_factory=list)
     _placed: int = 0
     _told_before: int = 0
@@ -208,6 +211,13 @@ class Stage:
         """Start the service, or another command."""
         self._placed, self._told_before = 0, self._calls_told()
         self.running = self.lane.start(self.folder, command=command, ahead=self.ahead, **order)
+        self._lives.append(self.running)
+
+    def end(self) -> None:
+        """Leave nothing running, and give back what was lent."""
+        for life in self._lives:
+            life.stop(signal.SIGKILL)
+        self.lent.close()
 
     def call(self, caller: TrialCaller, *, pace: float = float("inf"), mailbox: str = "sales") -> None:
         """Place a call and note what has to come of it; a service that is dead takes none."""
