@@ -249,9 +249,9 @@ def _due(
         return []
     found = select(deliveries.c.delivery_id).where(ready).limit(most)
     age, number = deliveries.c.queued_at, deliveries.c.delivery_id
+    oldest = db.execute(found.order_by(deliveries.c.due_at if by_due else age, number)).scalars().all()
     if by_due:
-        return list(db.execute(found.order_by(deliveries.c.due_at, number)).scalars().all())
-    oldest = db.execute(found.order_by(age, number)).scalars().all()
+        return list(oldest)
     newest = db.execute(found.order_by(age.desc(), number.desc())).scalars().all()
     ends = (newest, oldest) if newest_first else (oldest, newest)
     in_turn = [one for one in chain.from_iterable(zip_longest(*ends)) if one is not None]

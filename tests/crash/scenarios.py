@@ -20,7 +20,7 @@ from esl_voicemail.journal.engine import FILE
 from esl_voicemail.journal.queue import CRASHES_AT_MOST
 from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, TrialCaller
 from esl_voicemail.trial.caller import Stage as Part
-from tests.crash.stage import HOUR, RECIPIENTS, Act, Stage
+from tests.crash.stage import HOMELESS, HOUR, RECIPIENTS, Act, Stage
 from tests.support.service import until
 from tests.support.speech import save, tone
 
@@ -250,8 +250,10 @@ def grounds(stage: Stage) -> dict[str, Ground]:
     message = lives(BY_HANG_UP, _BEFORE_KEEP)
     del stage.heard[message]
     lives(SWITCH_GONE)
-    nameless = (f"sales.{message}.wav", f"sales.{ULID()}.wav", f"gone.{ULID()}.wav")
-    for name, content in zip(nameless, (GARBAGE, b"RIFF", SPEECH), strict=True):
+    # Of a mailbox that is gone: it waits for that to come back.
+    save(stage.recordings / f"{HOMELESS}{ULID()}.wav", SPEECH)
+    nameless = (f"sales.{message}.wav", f"sales.{ULID()}.wav")
+    for name, content in zip(nameless, (GARBAGE, b"RIFF"), strict=True):
         (stage.recordings / name).write_bytes(content)
         stage.unreadable[name] = content
     orphan = str(ULID())

@@ -30,6 +30,7 @@ from tests.support.speech import attached
 RECIPIENTS = ("anna@example.com", "jan@example.com")
 OPERATOR = "operator@example.com"
 HOUR = 3600
+HOMELESS = "gone."  # how the name of a recording begins whose mailbox is gone
 USER, PASSWORD = "vm", "geheim"
 SERVING_SECONDS = 20.0
 SETTLED_SECONDS = 30.0
