@@ -104,7 +104,8 @@ def test_calls_that_outlive_the_drain_are_mailed_by_the_next_server_all_they_sai
     )
     # Who was being thanked has a message already.
     spoke = [line for line in lines if line["result"] in {"recorded", "salvaged"} or "message" in line]
-    assert said.total() == len(spoke)
+    # One whom the service had just asked the switch to record may not have come to it.
+    assert {one.call_id for one in ended if one.recording} <= {line["call"] for line in spoke}
     # The switch went on recording without us, to the end.
     assert said <= Counter(SPEECHES)
     for path in service.recordings.glob("*.wav"):
