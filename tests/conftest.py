@@ -4,11 +4,14 @@ from gevent import monkey
 
 monkey.patch_all()
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from esl_voicemail.mail.transport import Transport
+from tests.support.post import Post
 from tests.support.service import Service, running
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
 
@@ -27,3 +30,31 @@ def smtp() -> Iterator[ScriptedSmtp]:
     """A real SMTP server process whose replies a test scripts."""
     with scripted_smtp() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def server_process() -> Iterator[ScriptedSmtp]:
+    """A scripted SMTP server for all tests of a module."""
+    with scripted_smtp() as server:
+        yield server
+
+
+@pytest.fixture
+def server(server_process: ScriptedSmtp) -> ScriptedSmtp:
+    """The module's SMTP server, friendly again."""
+    server_process.forget()
+    return server_process
+
+
+@pytest.fixture
+def posts(tmp_path: Path) -> Iterator[Callable[..., Post]]:
+    """Make delivery runners with all they stand on, and close them at the end."""
+    made: list[Post] = []
+
+    def make(transport: Transport, **options: Any) -> Post:
+        made.append(Post(tmp_path, transport, **options))
+        return made[-1]
+
+    yield make
+    for post in made:
+        post.close()

@@ -2,12 +2,11 @@
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
-from pathlib import Path
 
 import gevent
 import pytest
@@ -20,7 +19,7 @@ from esl_voicemail.journal.engine import FILE
 from esl_voicemail.mail import message
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.transport import MaildirTransport, Transport
+from esl_voicemail.mail.transport import MaildirTransport
 from esl_voicemail.model import (
     Attempt,
     Bounced,
@@ -46,7 +45,7 @@ from tests.support.post import (
     sound,
 )
 from tests.support.service import until
-from tests.support.smtp import ScriptedSmtp, scripted_smtp
+from tests.support.smtp import ScriptedSmtp
 
 
 def odd_sound(channels: int = 9) -> bytes:
@@ -55,33 +54,6 @@ def odd_sound(channels: int = 9) -> bytes:
     form = struct.pack("<HHIIHH", 1, channels, 8000, 16000 * channels, 2 * channels, 16)
     body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(data)) + data
     return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-@pytest.fixture(scope="module")
-def server_process() -> Iterator[ScriptedSmtp]:
-    with scripted_smtp() as server:
-        yield server
-
-
-@pytest.fixture
-def server(server_process: ScriptedSmtp) -> ScriptedSmtp:
-    server_process.forget()
-    return server_process
-
-
-@pytest.fixture
-def posts(tmp_path: Path) -> Iterator[Callable[..., Post]]:
-    """Make posts, and close them at the end."""
-    made: list[Post] = []
-
-    def make(transport: Transport, **options: object) -> Post:
-        post = Post(tmp_path, transport, **options)
-        made.append(post)
-        return post
-
-    yield make
-    for post in made:
-        post.close()
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
 
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.editor import HOLD, RELEASE
-from esl_voicemail.mail.transport import SmtpTransport, Timeouts, Transport
+from esl_voicemail.mail.transport import SmtpTransport, Timeouts
 from esl_voicemail.model import CallResult
 from tests.support.post import ANNA, JAN, MINUTE, NOW, Post, parsed, smtp_transport
 from tests.support.service import until
@@ -21,32 +20,6 @@ from tests.support.smtp import Accepted, ScriptedSmtp, scripted_smtp
 OPERATOR = "ops@example.com"
 QUICK = Timeouts(3, 3, 3, 3, 3, 3, 0.5)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(scope="module")
-def server_process() -> Iterator[ScriptedSmtp]:
-    with scripted_smtp() as server:
-        yield server
-
-
-@pytest.fixture
-def server(server_process: ScriptedSmtp) -> ScriptedSmtp:
-    server_process.forget()
-    return server_process
-
-
-@pytest.fixture
-def posts(tmp_path: Path) -> Iterator[Callable[..., Post]]:
-    """Make posts, and close them at the end."""
-    made: list[Post] = []
-
-    def make(transport: Transport, **options: Any) -> Post:
-        made.append(Post(tmp_path, transport, **options))
-        return made[-1]
-
-    yield make
-    for post in made:
-        post.close()
 
 
 @pytest.fixture

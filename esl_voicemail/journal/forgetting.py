@@ -1,7 +1,7 @@
 """What goes when its time is over, or when a caller asks: who called. That somebody called stays.
 
-The row says that the audio goes, the audio goes, then the row forgets: killed in between, it still knows what to do
-again.
+The row says that the audio goes, the audio goes, then the row forgets: killed in between, it still knows
+what to do again.
 """
 
 from collections.abc import Iterable
