@@ -81,14 +81,6 @@ def takes_a_call(service: Service) -> bool:
     return service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
 
 
-def line_of(service: Service, call_id: str) -> dict[str, str]:
-    """Wait for a call's canonical line."""
-    return until(
-        lambda: next((line for line in service.lines("call") if line.get("call") == call_id), None),
-        f"the line of {call_id}",
-    )
-
-
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(tmp_path_factory.mktemp("service")) as started:
@@ -110,7 +102,7 @@ def siege(serving: Service) -> Siege:
 
     def read_nothing(peer: Peer) -> None:
         peer.say(head(Unique__ID="deaf-1"))
-        line_of(serving, "deaf-1")
+        serving.line_of("deaf-1")
 
     acts = {name: saying(said) for name, said in (NO_REPLY | NOT_TO_BE_SERVED).items()}
     acts |= {**SLOW, "reads nothing": read_nothing}
@@ -139,7 +131,7 @@ def test_a_call_that_cannot_be_served_goes_back_to_the_dialplan(siege: Siege, na
 @pytest.mark.parametrize("call_id", ["crawler-2", "deaf-1"])
 def test_a_peer_that_does_not_go_on_in_mid_call_is_let_go(siege: Siege, call_id: str) -> None:
     """However it keeps the line busy, the deadline of what the call waits for stands."""
-    line = line_of(siege.service, call_id)
+    line = siege.service.line_of(call_id)
     assert line["result"] == "switch_stalled"
     assert int(line["duration_ms"]) < 20_000
 
@@ -200,7 +192,7 @@ def leave_a_message(service: Service, call_id: str, around: Callable[[bytes], li
         assert peer.take() == f"api uuid_kill {call_id} NORMAL_CLEARING"
         peer.say(event("CHANNEL_HANGUP", call_id))
         peer.hear()
-    return line_of(service, call_id)
+    return service.line_of(call_id)
 
 
 def test_replies_out_of_order_cost_no_message(serving: Service) -> None:
@@ -245,7 +237,7 @@ def test_a_recorded_call_cut_off_at_any_byte_meets_the_fate_of_its_moment(servin
         with cut_line(serving.address, place) as address:
             Replay(capture, address, call_id, tone(9.0)).play()
         # Of a reply that is not whole the service does not know which call it was.
-        return line_of(serving, call_id) if place >= sizes[0] else None
+        return serving.line_of(call_id) if place >= sizes[0] else None
 
     lines = [line for line in Pool(40).map(play, places) if line]
     ranks = [next(n for n, fates in enumerate(FATES) if line["result"] in fates) for line in lines]

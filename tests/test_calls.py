@@ -51,14 +51,6 @@ def mails_of(service: Service, call_id: str, count: int) -> list[EmailMessage]:
     return [mail for mail in service.mails() if call_id in mail.get_body(("plain",)).get_content()]  # type: ignore[union-attr]
 
 
-def line_of(service: Service, call_id: str) -> dict[str, str]:
-    """Wait for a call's canonical line."""
-    return until(
-        lambda: next((line for line in service.lines("call") if line.get("call") == call_id), None),
-        f"the line of call {call_id}",
-    )
-
-
 @pytest.mark.parametrize(
     ("caller", "ended_by", "seconds"),
     [
@@ -80,7 +72,7 @@ def test_a_message_reaches_every_recipient_however_it_ends(
     serving: Service, caller: TrialCaller, ended_by: str, seconds: float
 ) -> None:
     ended = serving.call(caller, "sales", pace=math.inf)
-    line = line_of(serving, ended.call_id)
+    line = serving.line_of(ended.call_id)
     assert (line["result"], line["ended_by"], line["recording_ms"]) == (
         "recorded",
         ended_by,
@@ -112,7 +104,7 @@ def test_the_hash_key_in_the_greeting_leads_straight_to_the_beep(serving: Servic
     caller = TrialCaller(speech=SPEECH, keys=(KeyPress("#", Moment(Stage.GREETING, 0.5)),))
     ended = serving.call(caller, "greeted", pace=math.inf)
     assert not ended.greeting_played
-    assert line_of(serving, ended.call_id)["result"] == "recorded"
+    assert serving.line_of(ended.call_id)["result"] == "recorded"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +123,7 @@ def test_who_leaves_before_the_beep_is_over_leaves_a_counted_trace(
     before = serving.metric(series)
     caller = TrialCaller(speech=SPEECH, hang_up=Moment(stage, 0.02))
     ended = serving.call(caller, "greeted", pace=20.0, voicemail_reason="busy")
-    assert line_of(serving, ended.call_id)["result"] == result
+    assert serving.line_of(ended.call_id)["result"] == result
     assert serving.metric(series) == before + 1
 
 
@@ -144,13 +136,13 @@ def test_who_says_nothing_sends_no_mail_and_is_counted(
     left = Moment(Stage.RECORDING, 0.5)
     caller = TrialCaller(speech=speech or b"", rtp=speech is not None, then="stay", hang_up=left)
     ended = serving.call(caller, "greeted", pace=20.0)
-    assert line_of(serving, ended.call_id)["result"] == result
+    assert serving.line_of(ended.call_id)["result"] == result
 
 
 def test_keys_pressed_again_and_again_in_the_greeting_do_not_end_the_message(serving: Service) -> None:
     keys = tuple(KeyPress("#", Moment(stage, at)) for stage, at in ((Stage.GREETING, 0.5), (Stage.BEEP, 0.1)))
     ended = serving.call(TrialCaller(speech=SPEECH, keys=keys), "greeted", pace=math.inf)
-    assert line_of(serving, ended.call_id)["recording_ms"] == "3000"
+    assert serving.line_of(ended.call_id)["recording_ms"] == "3000"
 
 
 def test_the_caller_hears_the_language_that_the_dialplan_names(serving: Service) -> None:
@@ -172,18 +164,18 @@ def test_a_greeting_that_disappeared_costs_no_message(serving: Service) -> None:
         ended = serving.call(TrialCaller(speech=SPEECH), "greeted", pace=math.inf)
     finally:
         greeting.with_suffix(".gone").rename(greeting)
-    assert line_of(serving, ended.call_id)["result"] == "recorded"
+    assert serving.line_of(ended.call_id)["result"] == "recorded"
     assert serving.lines("sound_missing")[-1]["mailbox"] == "greeted"
 
 
 def test_a_mailbox_is_found_by_the_dialled_number(serving: Service) -> None:
     ended = serving.call(TrialCaller(speech=SPEECH), "", pace=math.inf, sip_req_user="48221112233")
-    assert line_of(serving, ended.call_id)["mailbox"] == "sales"
+    assert serving.line_of(ended.call_id)["mailbox"] == "sales"
 
 
 def test_an_unknown_mailbox_falls_back_to_the_default_one(serving: Service) -> None:
     ended = serving.call(TrialCaller(speech=SPEECH), "../../nobody", pace=math.inf)
-    assert line_of(serving, ended.call_id)["mailbox"] == "default"
+    assert serving.line_of(ended.call_id)["mailbox"] == "default"
     assert "nobody" in serving.lines("unknown_mailbox")[-1]["why"]
 
 
@@ -199,7 +191,7 @@ def test_an_unknown_mailbox_falls_back_to_the_default_one(serving: Service) -> N
 def test_a_switch_that_says_too_much_costs_no_message(serving: Service, mishap: Mishap, stage: Stage) -> None:
     caller = TrialCaller(speech=SPEECH, fault=Fault(mishap, Moment(stage, 1.0)))
     ended = serving.call(caller, "greeted", pace=50.0)
-    line = line_of(serving, ended.call_id)
+    line = serving.line_of(ended.call_id)
     assert (line["result"], line["recording_ms"]) == ("recorded", "3000")
 
 
@@ -221,7 +213,7 @@ def test_a_switch_that_breaks_off_in_a_recording_leaves_it_to_recovery(
     try:
         caller = TrialCaller(speech=tone(6.0), fault=Fault(mishap, Moment(Stage.RECORDING, 3.0)))
         ended = service.call(caller, pace=50.0)
-        assert line_of(service, ended.call_id)["result"] in {"salvaged", "recorded"}
+        assert service.line_of(ended.call_id)["result"] in {"salvaged", "recorded"}
         assert service.stop() == 0
     finally:
         service.process.kill()
@@ -240,7 +232,7 @@ def test_a_frozen_switch_holds_no_call_for_ever(tmp_path: Path) -> None:
     with running(tmp_path, settings) as service:
         caller = TrialCaller(speech=SPEECH, fault=Fault(Mishap.FREEZE, Moment(Stage.PAUSE, 0.1)))
         ended = service.call(caller, pace=20.0)
-        assert line_of(service, ended.call_id)["result"] == "switch_stalled"
+        assert service.line_of(ended.call_id)["result"] == "switch_stalled"
         until(lambda: service.in_progress() == 0, "no call in progress")
 
 
@@ -249,7 +241,7 @@ def test_without_a_mailbox_to_take_it_the_call_goes_back_to_the_dialplan(tmp_pat
         ended = service.call(TrialCaller(speech=SPEECH), "nobody")
         assert (ended.handed_back, ended.answered) == (True, False)
         assert ended.variables["voicemail_result"] == "refused"
-        line = line_of(service, ended.call_id)
+        line = service.line_of(ended.call_id)
         assert (line["result"], line["mailbox"]) == ("unknown_mailbox", "nobody")
         assert (
             service.metric(
@@ -354,7 +346,7 @@ def test_a_call_that_outlives_the_drain_is_mailed_by_the_next_server(tmp_path: P
         until(lambda: list(service.recordings.glob("*.wav")), "the recording")
         assert service.stop() == 0
         assert call.get(timeout=30).handed_back is False
-        assert line_of(service, call.get().call_id)["result"] == "salvaged"
+        assert service.line_of(call.get().call_id)["result"] == "salvaged"
     finally:
         service.process.kill()
     (path,) = service.recordings.glob("*.wav")

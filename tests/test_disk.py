@@ -79,14 +79,6 @@ def until_ready(service: Service) -> None:
     assert service.metric("voicemail_ready") == 1
 
 
-def line_of(service: Service, ended: TrialOutcome) -> dict[str, str]:
-    """Wait for a call's canonical line."""
-    return until(
-        lambda: next((line for line in service.lines("call") if line.get("call") == ended.call_id), None),
-        f"the line of call {ended.call_id}",
-    )
-
-
 def assert_handed_back(service: Service, why: str = "") -> None:
     """A call goes on in the dialplan: nobody answered it, and its caller heard nothing."""
     ended = service.call(CALLER, pace=math.inf)
@@ -97,7 +89,7 @@ def assert_handed_back(service: Service, why: str = "") -> None:
         None,
     )
     assert ended.variables["voicemail_result"] == "failed"
-    assert why in line_of(service, ended)["why"]
+    assert why in service.line_of(ended.call_id)["why"]
 
 
 def assert_recorded(service: Service) -> None:
@@ -184,7 +176,7 @@ def test_a_message_that_the_journal_cannot_note_is_apologised_for_and_mailed_onc
         with disks.state.full():
             ended = call.get(timeout=60)
             assert last_sound(ended).endswith("/apology.wav")
-            assert line_of(service, ended)["result"] == "salvaged"
+            assert service.line_of(ended.call_id)["result"] == "salvaged"
         until(lambda: service.lines("recovered"), "recovery has looked twice, some time apart", 90)
         mails = service.mails(2)
         assert [attached(mail) for mail in mails] == [SPEECH[: ended.recorded_ms * 16]] * 2
@@ -262,7 +254,7 @@ def test_a_recording_that_finds_too_little_room_is_mailed_as_cut_off_and_without
             for mail in service.mails(2):
                 assert attached(mail) == SPEECH[: 2 * samples]
                 assert "the recording was cut off by a fault" in text_of(mail)
-        assert line_of(service, ended)["ended_by"] == "cut"
+        assert service.line_of(ended.call_id)["ended_by"] == "cut"
         call = begin_call(service, CALLER, "greeting")
         with disks.recordings.full():
             ended = call.get(timeout=60)

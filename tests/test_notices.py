@@ -9,6 +9,7 @@ import gevent
 import pytest
 
 from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, Stage, TrialCaller
+from esl_voicemail.trial.switch import TrialOutcome
 from tests.support.service import Service, running, until
 from tests.support.speech import tone
 
@@ -43,8 +44,15 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield started
 
 
+def placed(service: Service, caller: TrialCaller, box: str, pace: float = math.inf) -> TrialOutcome:
+    """Place a call, and wait until the service is done with it: it may see its end after the switch did."""
+    outcome = service.call(caller, box, pace=pace)
+    service.line_of(outcome.call_id)
+    return outcome
+
+
 def settled(service: Service) -> list[Notice]:
-    """Return all notices so far, once nothing waits to be sent."""
+    """Return all notices of the calls that are over, once nothing waits to be sent."""
     states = [f'voicemail_queue_messages{{state="{state}"}}' for state in ("queued", "sending")]
     until(lambda: not any(service.metric(state) for state in states), "the queue is empty")
     mails = service.mails(0)
@@ -67,7 +75,7 @@ def told(service: Service, caller: TrialCaller) -> list[str]:
 def test_a_caller_who_left_nothing_is_told_of_as_each_mailbox_asks(serving: Service, how: str) -> None:
     caller = EMPTY[how]
     for box in BOXES:
-        serving.call(caller, box, pace=math.inf)
+        placed(serving, caller, box)
     assert told(serving, caller) == ["anna@always.example", "anna@known.example", "jan@always.example"]
 
 
@@ -75,7 +83,7 @@ def test_a_withheld_number_is_no_known_caller(serving: Service) -> None:
     caller = TrialCaller(number="", name="", withheld=True, hang_up=Moment(Stage.GREETING, 0.5))
     before = len(settled(serving))
     for box in ("always", "known", "never"):
-        serving.call(caller, box, pace=math.inf)
+        placed(serving, caller, box)
     new = settled(serving)[before:]
     assert sorted(notice.recipient for notice in new) == ["anna@always.example", "jan@always.example"]
 
@@ -83,24 +91,25 @@ def test_a_withheld_number_is_no_known_caller(serving: Service) -> None:
 @pytest.mark.parametrize("box", ["never", "default"])
 def test_a_recording_that_failed_is_always_told(serving: Service, box: str) -> None:
     caller = TrialCaller(number=f"+4860200000{len(box)}", speech=tone(3.0))
-    call = gevent.spawn(serving.call, caller, box, pace=2.0)
+    call = gevent.spawn(placed, serving, caller, box, pace=2.0)
     greeting = 'voicemail_calls_in_progress{stage="greeting"}'
     until(lambda: serving.metric(greeting), "the caller hears the greeting")
     shadow = serving.recordings / "8000"
     shadow.mkdir()
     try:
-        assert call.get(timeout=60).recorded_ms == 0
+        ended = call.get(timeout=60)
     finally:
         shadow.rmdir()
+    assert ended.recorded_ms == 0
+    assert serving.line_of(ended.call_id)["result"] == "record_failed"
     assert told(serving, caller) == [f"anna@{box}.example"]
-    assert serving.lines("call")[-1]["result"] == "record_failed"
 
 
 @pytest.mark.parametrize("mishap", [Mishap.VANISH, Mishap.SHUTDOWN])
 def test_a_switch_that_is_lost_before_the_beep_is_told_too(serving: Service, mishap: Mishap) -> None:
     number = f"+4860300000{mishap is Mishap.VANISH:d}"
     caller = TrialCaller(number=number, fault=Fault(mishap, Moment(Stage.GREETING, 0.5)))
-    serving.call(caller, "never", pace=math.inf)
+    placed(serving, caller, "never")
     assert told(serving, caller) == ["anna@never.example"]
 
 

@@ -31,11 +31,7 @@ def play(service: Service, name: str) -> tuple[Replayed, dict[str, str]]:
     """Play a recorded call under an id of its own; return it with its canonical line."""
     call_id = f"{name[:20].replace('_', '-')}-0000-000000000001"
     replayed = Replay(CAPTURES / f"{name}.jsonl", service.address, call_id, SPEECH).play()
-    line = until(
-        lambda: next((line for line in service.lines("call") if line.get("call") == call_id), None),
-        f"the canonical line of {name}",
-    )
-    return replayed, line
+    return replayed, service.line_of(call_id)
 
 
 @pytest.mark.parametrize(

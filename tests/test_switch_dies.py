@@ -96,14 +96,6 @@ class Aftermath:
     deaths: dict[tuple[Stage, Mishap], Death]
 
 
-def line_of(service: Service, outcome: TrialOutcome) -> dict[str, str]:
-    return until(
-        lambda: next((line for line in service.lines("call") if line.get("call") == outcome.call_id), None),
-        f"the line of call {outcome.call_id}",
-        60,
-    )
-
-
 @pytest.fixture(scope="module")
 def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     folder = tmp_path_factory.mktemp("service")
@@ -127,7 +119,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
         gevent.joinall(calls, timeout=60, raise_error=True)
         assert all(call.ready() for call in calls)
         deaths = {
-            key: Death(speech, call.get(), line_of(service, call.get()))
+            key: Death(speech, call.get(), service.line_of(call.get().call_id))
             for key, (speech, call) in placed.items()
         }
         yield Aftermath(service, descriptors, deaths)

@@ -58,6 +58,14 @@ class Service:
         """Return the log lines of one event, parsed."""
         return [line for line in map(parse_logfmt, self.log.splitlines()) if line.get("event") == event]
 
+    def line_of(self, call_id: str, seconds: float = 60.0) -> dict[str, str]:
+        """Wait for a call's canonical line: what its end brings about has been noted before it."""
+        return until(
+            lambda: next((line for line in self.lines("call") if line.get("call") == call_id), None),
+            f"the line of call {call_id}",
+            seconds,
+        )
+
     def call(
         self, caller: TrialCaller, mailbox: str = "default", *, pace: float = 50.0, **variables: str
     ) -> TrialOutcome:
