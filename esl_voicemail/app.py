@@ -25,7 +25,7 @@ from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.delivery import Delivery
 from esl_voicemail.errors import ConfigError, RecordingError
-from esl_voicemail.esl.listener import Listener
+from esl_voicemail.esl.listener import REFUSALS_AT_MOST, SILENT_AT_MOST, Listener
 from esl_voicemail.http.server import HttpServer
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, url_of
@@ -73,7 +73,7 @@ def spool_of(config: Config) -> Spool:
 def raise_descriptor_limit(max_calls: int) -> None:
     """Ask for as many open files as the calls may need: sockets, recordings, and some to spare."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 3 * max_calls + 512
+    wanted = 3 * max_calls + SILENT_AT_MOST + REFUSALS_AT_MOST + 512
     if soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

@@ -84,11 +84,15 @@ class Desk:
 
 
 class Session:
-    """One call from its connect reply to its canonical line."""
+    """One call from its connect reply to its canonical line.
 
-    def __init__(self, desk: Desk, channel: Channel) -> None:
+    `admit` is asked once the switch has answered `connect`: it returns why there is no place, or None.
+    """
+
+    def __init__(self, desk: Desk, channel: Channel, admit: Callable[[], str | None]) -> None:
         self._desk = desk
         self._channel = channel
+        self._admit = admit
         self._message_id = desk.new_message_id()
         self._call: Call | None = None
         self._mailbox: Mailbox | None = None
@@ -103,7 +107,6 @@ class Session:
     def run(self) -> None:
         """Take the call and see it to its end; nothing it raises is left unsaid."""
         started = time.monotonic()
-        self._move_to(STAGES[0])
         try:
             self._run()
         except Exception as error:  # noqa: BLE001 - one call's fault must not reach the others
@@ -123,20 +126,6 @@ class Session:
             self._move_to("")
             self._tell(round((time.monotonic() - started) * 1000))
 
-    def refuse(self, why: str) -> None:
-        """Hand the call back to the dialplan before anything else: the house is full or leaving."""
-        try:
-            self._channel.connect()
-            self._channel.subscribe()
-        except ControlLostError as error:
-            self._channel.close()
-            self._why = str(error)
-        else:
-            self._why = why
-            self._hand_back(CallResult.REFUSED)
-        self._result = CallResult.REFUSED
-        self._tell(0)
-
     def _run(self) -> None:
         try:
             headers = self._channel.connect()
@@ -146,7 +135,10 @@ class Session:
             self._result = CallResult.HANGUP_BEFORE_ANSWER if gone else CallResult.CONTROL_LOST
             self._why = str(error)
             return
-        trouble = self._receive_call(headers)
+        full = self._admit()
+        if not full:
+            self._move_to(STAGES[0])
+        trouble = (CallResult.REFUSED, full) if full else self._receive_call(headers)
         if trouble:
             self._result, self._why = trouble
             self._hand_back(self._result)

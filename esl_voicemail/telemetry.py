@@ -41,7 +41,7 @@ UNKNOWN = "unknown"
 STAGES = ("opening", "greeting", "recording", "keeping", "closing")
 RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
 RELOADS = ("taken", "refused")
-PEERS_REFUSED = ("not_allowed", "at_capacity")
+PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
 
 _RESULTS: dict[type, str] = {
     Delivered: "delivered",

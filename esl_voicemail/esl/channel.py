@@ -12,6 +12,7 @@ Left to others: what to say (`dialogue`), the text of commands (`esl.commands`),
 import math
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -57,6 +58,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         for option, value in _KEEPALIVE.items():
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+        self.peer = str(address[0])
         self.call_id = ""
         self.hung_up = False
         self.commands_refused: list[str] = []
@@ -152,6 +154,13 @@ class Channel(OutboundSession):  # type: ignore[misc]
             pass
         finally:
             self.close()
+
+    def dismiss(self, why: str) -> None:
+        """End the connection under whoever reads from it: control is lost, for this reason."""
+        self.connected = False
+        self._broken = why
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket; nothing is said."""

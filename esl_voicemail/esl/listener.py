@@ -1,11 +1,11 @@
 """Where FreeSWITCH's `socket` application connects: who may, how many at once, and the orderly end.
 
-Refusing costs the caller nothing as long as the dialplan has a next action: a call over the limit is taken
-just long enough to be handed back, and beyond that the connection is closed, which with `socket_resume`
-set has the same effect.
+A connection is a call once it has answered `connect`; until then it takes no call's place. Refusing costs the
+caller nothing as long as the dialplan has a next action: a call over the limit is taken just long enough to
+be handed back, and beyond that the connection is closed, which with `socket_resume` set has the same effect.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -22,8 +22,11 @@ from esl_voicemail.esl.frames import Room
 from esl_voicemail.session import Desk, Session
 from esl_voicemail.telemetry import Telemetry
 
+# Connections that have not answered `connect` yet. A switch does so at once; who says nothing is closed for
+# the next one to come.
+SILENT_AT_MOST = 1000
 # Calls that may be on their way back to the dialplan at once; more are simply closed.
-_REFUSALS_AT_MOST = 200
+REFUSALS_AT_MOST = 200
 # Of frames that are not whole yet, on all connections together; a call's own wait for no more than a moment.
 _WAITING_BYTES = 128 * 1024 * 1024
 # How long calls that outlive the drain have to say their line.
@@ -31,7 +34,7 @@ _LAST_WORDS_SECONDS = 5.0
 
 
 class Listener:
-    """Accepts calls and counts them from the first byte to the last."""
+    """Accepts connections, and counts the calls among them."""
 
     def __init__(
         self,
@@ -46,7 +49,9 @@ class Listener:
         self._desk = desk
         self._telemetry = telemetry
         self._sessions: set[greenlet] = set()
-        self._refusals = 0
+        self._silent: dict[Channel, None] = {}  # in the order they came
+        self._calls: set[Channel] = set()
+        self._refused: set[Channel] = set()
         self._room = Room(_WAITING_BYTES)
         self._idle = Event()
         self._idle.set()
@@ -60,7 +65,7 @@ class Listener:
     @property
     def calls(self) -> int:
         """How many calls are in progress."""
-        return len(self._sessions)
+        return len(self._calls)
 
     def serve(self) -> None:
         """Accept until `stop`; returning any earlier means that the socket is gone."""
@@ -70,44 +75,54 @@ class Listener:
         """Refuse new connections, let current calls finish within a limit; return how many did not."""
         self._server.close()
         self._idle.wait(seconds)
-        left = len(self._sessions)
+        left = len(self._calls)
         gevent.killall(list(self._sessions), timeout=_LAST_WORDS_SECONDS)
         return left
 
     def _accepted(self, sock: socket.socket, peer: Any) -> None:
+        session = gevent.getcurrent()
+        self._sessions.add(session)
+        self._idle.clear()
         try:
-            if not self._may(peer[0]):
-                self._telemetry.peer_refused("not_allowed", str(peer[0]))
-            elif self.calls < self._max_calls:
-                self._counted(Session(self._desk, Channel(peer, sock, self._room)).run)
-            elif self._refusals < _REFUSALS_AT_MOST:
-                self._telemetry.peer_refused("at_capacity", str(peer[0]))
-                self._refuse(Session(self._desk, Channel(peer, sock, self._room)))
+            if self._may(peer[0]):
+                self._serve(Channel(peer, sock, self._room))
             else:
-                self._telemetry.peer_refused("at_capacity", str(peer[0]))
+                self._telemetry.peer_refused("not_allowed", str(peer[0]))
         except OSError as error:
             # The peer was gone before its socket could be set up.
             self._telemetry.crashed("connection_lost", error)
         finally:
             sock.close()
-
-    def _counted(self, run: Callable[[], None]) -> None:
-        session = gevent.getcurrent()
-        self._sessions.add(session)
-        self._idle.clear()
-        try:
-            run()
-        finally:
             self._sessions.discard(session)
             if not self._sessions:
                 self._idle.set()
 
-    def _refuse(self, session: Session) -> None:
-        self._refusals += 1
+    def _serve(self, channel: Channel) -> None:
+        if len(self._silent) >= SILENT_AT_MOST:
+            longest = next(iter(self._silent))
+            del self._silent[longest]
+            self._telemetry.peer_refused("silent", longest.peer)
+            longest.dismiss("it said nothing, and others came")
+        self._silent[channel] = None
         try:
-            session.refuse(f"{self.calls} calls are in progress, as many as switch.max_calls allows")
+            Session(self._desk, channel, lambda: self._admit(channel)).run()
         finally:
-            self._refusals -= 1
+            self._silent.pop(channel, None)
+            self._calls.discard(channel)
+            self._refused.discard(channel)
+
+    def _admit(self, channel: Channel) -> str | None:
+        """Count a connection as a call from now on, or return why it cannot be one."""
+        self._silent.pop(channel, None)
+        if len(self._calls) < self._max_calls:
+            self._calls.add(channel)
+            return None
+        self._telemetry.peer_refused("at_capacity", channel.peer)
+        if len(self._refused) < REFUSALS_AT_MOST:
+            self._refused.add(channel)
+        else:
+            channel.dismiss("there are too many calls to hand each of them back")
+        return f"{len(self._calls)} calls are in progress, as many as switch.max_calls allows"
 
     def _may(self, host: str) -> bool:
         address = ip_address(host.partition("%")[0])
