@@ -168,12 +168,20 @@ def test_a_refusal_for_good_of_the_message_bounces_and_the_operator_is_told_once
     assert len(reports(server)) == 1
 
 
-@pytest.mark.parametrize("step", ["CONNECT", "EHLO"])
+@pytest.mark.parametrize(
+    ("step", "reply"),
+    [
+        ("CONNECT", "554 5.7.1 we do not know you"),
+        ("EHLO", "554 5.7.1 we do not know you"),
+        ("MAIL", "530 5.7.0 must issue a STARTTLS command first"),
+        ("RCPT", "530 5.7.0 authentication required"),
+    ],
+)
 def test_a_refusal_for_good_of_us_bounces_nothing(
-    posts: Callable[..., Post], server: ScriptedSmtp, step: str
+    posts: Callable[..., Post], server: ScriptedSmtp, step: str, reply: str
 ) -> None:
-    server.say(step, "554 5.7.1 we do not know you")
-    server.say("HELO", "554 5.7.1 we do not know you")
+    server.say(step, reply)
+    server.say("HELO", reply)
     post = posts(smtp_transport(server), operator=OPERATOR)
     ids = [post.keep(ANNA) for _ in range(3)]
     post.run()

@@ -25,6 +25,9 @@ from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, Verdict,
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _REPLY_CHARACTERS = 400
 _TOO_LARGE = 552  # what a server says itself of a mail above its limit (RFC 1870 section 6.1)
+# What a server says at MAIL or RCPT to who has not logged in or secured the line (RFC 4954 section 6, RFC
+# 3207 section 4): it is no word on the message.
+_LOGIN_FIRST = (530, 534, 535, 538)
 _CLOSING = 421  # whatever was asked: the server takes no mail now (RFC 5321 section 4.2.2)
 
 
@@ -245,6 +248,8 @@ def _verdict(code: int, reply: bytes) -> Verdict:
 
 def _refusal(code: int, reply: bytes, *, whoever: bool = False) -> Verdict:
     """What a reply means that is not the one hoped for, be it as friendly as may be."""
+    if code in _LOGIN_FIRST:
+        return Deferred(code, _line(reply), ours=True, unreachable=True)
     if 500 <= code < 600:
         return Bounced(code, _line(reply))
     return Deferred(_code(code), _line(reply), unreachable=whoever)
