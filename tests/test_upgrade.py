@@ -11,7 +11,7 @@ from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.model import CallResult, Delivered
-from tests.support.service import running, until
+from tests.support.service import command, running, until
 
 OLDER = Path(__file__).parent / "journals"
 SALES = {"mailboxes": {"sales": {"recipients": ["anna@example.com", "jan@example.com"]}}}
@@ -105,6 +105,22 @@ def test_a_row_that_no_version_knows_is_held_and_keeps_no_other_from_being_sent(
     assert held == [("its row cannot be read: 'telepathy' is not a valid Reason",)] * 2
     assert journal.open_calls()[0] == []
     journal.close()
+
+
+def test_a_row_that_no_version_knows_is_said_in_a_line_and_hides_no_other(tmp_path: Path) -> None:
+    folder = restored(tmp_path / "var")
+    Journal(url_of(folder), folder).close()
+    readable = len(command("messages", "list", "--json", folder=tmp_path).stdout.splitlines())
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.execute("UPDATE voicemails SET reason = 'telepathy' WHERE caller_name = 'Piotr Queued'")
+        db.commit()
+    [(message_id,)] = rows(folder, "SELECT message_id FROM voicemails WHERE reason = 'telepathy'")
+    said = f"message {message_id}: its row cannot be read: 'telepathy' is not a valid Reason\n"
+    listed = command("messages", "list", "--json", folder=tmp_path)
+    assert (len(listed.stdout.splitlines()), listed.stderr, listed.returncode) == (readable - 1, said, 1)
+    for verb in (("messages", "show"), ("messages", "audio"), ("render",)):
+        done = command(*verb, str(message_id), folder=tmp_path)
+        assert (done.stdout, done.stderr, done.returncode) == ("", said, 1)
 
 
 def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:

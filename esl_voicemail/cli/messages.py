@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,11 +39,13 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def _list(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
-    found = JournalReader(config.directory, config.recordings).list(asked.most)
+    found, unreadable = JournalReader(config.directory, config.recordings).list(asked.most)
+    for why in unreadable:
+        print(why, file=sys.stderr)
     if asked.json:
         for summary in found:
             print(json.dumps(_of_summary(summary), ensure_ascii=False))
-        return 0
+        return int(bool(unreadable))
     print(f"{'MESSAGE':26}  {'WHEN':16}  {'MAILBOX':12}  {'CALLER':24}  {'STATE':9}  {'SECONDS':>7}  MAIL")
     for one in found:
         seconds = "" if one.duration_ms is None else f"{one.duration_ms / 1000:.1f}"
@@ -51,7 +54,7 @@ def _list(asked: argparse.Namespace) -> int:
             f"{one.message_id:26}  {when:%Y-%m-%d %H:%M}  {one.call.mailbox:12}  {_caller(one):24.24}  "
             f"{one.state:9}  {seconds:>7}  {_mail(one)}".rstrip()
         )
-    return 0
+    return int(bool(unreadable))
 
 
 def _show(asked: argparse.Namespace) -> int:

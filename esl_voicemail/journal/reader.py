@@ -114,11 +114,18 @@ class JournalReader:
         """Let the database go."""
         self._engine.dispose()
 
-    def list(self, most: int = 50) -> list[Summary]:
-        """Return the newest calls, newest first."""
+    def list(self, most: int = 50) -> tuple[list[Summary], list[str]]:
+        """Return the newest calls, newest first, and why any of them cannot be shown, one line each."""
         statement = _summaries().order_by(voicemails.c.arrived_at.desc()).limit(most)
+        found: list[Summary] = []
+        unreadable: list[str] = []
         with self._connected() as db:
-            return [_summary(row) for row in db.execute(statement)]
+            for row in db.execute(statement):
+                try:
+                    found.append(_summary(row))
+                except JournalError as error:
+                    unreadable.append(str(error))
+        return found, unreadable
 
     def show(self, name: str) -> Story | None:
         """Return the story of a message by its id, or of the newest of a call's by the call's UUID."""
@@ -129,7 +136,8 @@ class JournalReader:
             row = db.execute(statement.order_by(voicemails.c.arrived_at.desc()).limit(1)).first()
             if row is None:
                 return None
-            return self._story(db, row)
+            with _reading(row):
+                return self._story(db, row)
 
     def voicemail(self, name: str) -> Voicemail | None:
         """Return a closed call, with its message or without one, by its message's id or its own UUID."""
@@ -142,7 +150,10 @@ class JournalReader:
         )
         with self._connected() as db:
             row = db.execute(statement).first()
-        return None if row is None else voicemail_of_row(row, self._recordings)
+        if row is None:
+            return None
+        with _reading(row):
+            return voicemail_of_row(row, self._recordings)
 
     def _story(self, db: Connection, row: Row[Any]) -> Story:
         to = db.execute(
@@ -202,16 +213,28 @@ def _summaries() -> Any:
     return select(voicemails, *columns).outerjoin(counts, counts.c.message_id == voicemails.c.message_id)
 
 
+@contextmanager
+def _reading(row: Row[Any]) -> Iterator[None]:
+    """Say which row it is that another version, or another program, has written."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise JournalError(f"message {row.message_id}: its row cannot be read: {error}") from error
+
+
 def _summary(row: Row[Any]) -> Summary:
-    return Summary(
-        message_id=row.message_id,
-        call=call_of_row(row),
-        state=row.state,
-        result=row.result,
-        duration_ms=row.duration_ms,
-        forgotten_at=_moment(row.forgotten_at),
-        deliveries={state.value: count for state in DeliveryState if (count := getattr(row, f"to_{state}"))},
-    )
+    with _reading(row):
+        return Summary(
+            message_id=row.message_id,
+            call=call_of_row(row),
+            state=row.state,
+            result=row.result,
+            duration_ms=row.duration_ms,
+            forgotten_at=_moment(row.forgotten_at),
+            deliveries={
+                state.value: count for state in DeliveryState if (count := getattr(row, f"to_{state}"))
+            },
+        )
 
 
 def _moment(ms: int | None) -> datetime | None:
