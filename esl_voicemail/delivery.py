@@ -26,6 +26,8 @@ from esl_voicemail.workers import Workers
 
 # Longer than the timeouts of one SMTP transaction can add up to (RFC 5321 section 4.5.3.2).
 _ATTEMPT_SECONDS = 55 * 60
+# Nothing else is sent beside a mail that was there when the service crashed: it is not to take long.
+_SUSPECT_SECONDS = 5 * 60
 # The command line writes into the same journal: what it releases goes out this soon.
 _LOOK_AGAIN_SECONDS = 2.0
 _REFUSED_SECONDS = 30.0
@@ -121,9 +123,14 @@ class Delivery:
             newest_first=self._newest_first,
             under_way=self._under_way,
             asking=self._window.asking,
+            unreadable=self._unreadable,
         )
         self._newest_first ^= len(claimed) % 2 == 1
         return claimed
+
+    def _unreadable(self, message_id: str, why: str) -> None:
+        self._telemetry.trouble("held", why, message=message_id)
+        self._telemetry.recovered("held", 1)
 
     def _reclaim(self, *, crashed: bool) -> None:
         """Here and nowhere else, as between a claim and the list of what is under way nothing may come."""
@@ -166,27 +173,31 @@ class Delivery:
     def _attempt(self, attempt: Attempt) -> None:
         started = time.monotonic()
         try:
-            with gevent.Timeout(_ATTEMPT_SECONDS):
-                verdict = self._send(attempt)
-        except gevent.Timeout:
-            verdict = Deferred(None, "gave up waiting for the mail server", ended_here=True)
-        except gevent.GreenletExit:
-            verdict = Deferred(None, "the service stopped while sending", ended_here=True)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the message must not be stuck in `sending`
-            self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
-            verdict = Deferred(None, one_line(f"{type(error).__name__}: {error}", 300), ended_here=True)
-        now = self._clock()
-        due_at: datetime | None = None
-        if isinstance(verdict, Deferred):
-            due_at = self._next_try(attempt, verdict)
-            if due_at is None:
-                verdict = Expired(verdict.code, verdict.reply)
-        duration_ms = round((time.monotonic() - started) * 1000)
-        try:
+            verdict = self._verdict(attempt)
+            now = self._clock()
+            due_at: datetime | None = None
+            if isinstance(verdict, Deferred):
+                due_at = self._next_try(attempt, verdict)
+                if due_at is None:
+                    verdict = Expired(verdict.code, verdict.reply)
+            duration_ms = round((time.monotonic() - started) * 1000)
             self._mark(attempt, verdict, now, duration_ms, due_at)
         finally:
             self._under_way.discard(attempt.delivery_id)
         self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
+
+    def _verdict(self, attempt: Attempt) -> Verdict:
+        """Send, whatever comes in between: the message must not be stuck in `sending`."""
+        try:
+            with gevent.Timeout(_SUSPECT_SECONDS if attempt.suspect else _ATTEMPT_SECONDS):
+                return self._send(attempt)
+        except gevent.Timeout:
+            return Deferred(None, "gave up waiting for the mail server")
+        except gevent.GreenletExit:
+            return Deferred(None, "the service stopped while sending", ended_here=True)
+        except Exception as error:  # noqa: BLE001 - it may pass, and no other mail is to wait for it
+            self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
+            return Deferred(None, _words(error), ended_here=True)
 
     def _learn(self, verdict: Verdict) -> None:
         """Widen or shut the window by what the server has just done."""
@@ -215,8 +226,11 @@ class Delivery:
             message = self._workers.run(self._composer.compose, attempt)
         except (ComposeError, RecordingError) as error:
             return Held(one_line(str(error), 300))
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             return Deferred(None, one_line(str(error), 300), ours=True)
+        except Exception as error:  # noqa: BLE001 - what was not foreseen fails again: a person must look
+            self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
+            return Held(_words(error))
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
         try:
             if self._transport.blocks_on_disk:
@@ -238,5 +252,11 @@ class Delivery:
                 self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=self._operator)
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error), message=attempt.voicemail.message_id)
+            except Exception as error:  # noqa: BLE001 - to give up here would send the mail again and again
+                self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
             else:
                 return
+
+
+def _words(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}", 300)

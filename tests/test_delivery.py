@@ -3,6 +3,7 @@
 import sqlite3
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from email import message_from_bytes
@@ -19,7 +20,7 @@ from esl_voicemail.journal.engine import FILE
 from esl_voicemail.mail import message
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.transport import MaildirTransport
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
 from esl_voicemail.model import (
     Attempt,
     Bounced,
@@ -507,3 +508,111 @@ def test_threads_compose_one_at_a_time(post, monkeypatch):
     assert len(gevent.joinall(running, timeout=20, raise_error=True)) == 16
     assert most == [1]
     workers.close()
+
+
+# --- what nobody foresaw -----------------------------------------------------------------------------
+
+
+def test_a_mail_that_cannot_be_composed_for_a_reason_nobody_foresaw_is_held_and_said(
+    posts, server, monkeypatch
+):
+    def fail(_composer: Composer, _attempt: Attempt) -> EmailMessage:
+        raise KeyError("language")
+
+    monkeypatch.setattr(Composer, "compose", fail)
+    post = posts(smtp_transport(server), operator="operator@example.com")
+    message_id = post.keep(ANNA)
+    post.run()
+    assert post.to(message_id)[ANNA].reply == "KeyError: 'language'"
+    assert post.states(message_id)[ANNA] == "held"
+    assert post.lines("delivery_crashed")
+
+
+def test_a_server_that_is_never_done_with_a_mail_has_it_until_its_time_is_over(posts, monkeypatch):
+    monkeypatch.setattr("esl_voicemail.delivery._ATTEMPT_SECONDS", 0.1)
+
+    def never_done() -> Verdict:
+        gevent.sleep(60)
+        return Delivered(250, "ok")
+
+    post = posts(OtherTransport(never_done))
+    message_id = post.keep(ANNA)
+    post.run()
+    assert post.states(message_id) == {ANNA: "queued"}
+    for _ in range(3):
+        post.advance(timedelta(days=2))
+    assert post.states(message_id) == {ANNA: "expired"}
+
+
+def test_a_mail_that_was_there_at_two_crashes_is_sent_though_others_keep_coming(posts):
+    post = posts(OtherTransport(lambda: Delivered(250, "ok")))
+    suspect = post.keep(ANNA)
+    for _ in range(2):
+        post.journal.queue.claim(10, NOW, SENDER.domain)
+        post.journal.queue.reclaim((), NOW, crashed=True)
+    first = post.journal.queue.claim(10, NOW, SENDER.domain)
+    assert [one.suspect for one in first] == [True]
+    post.journal.queue.reclaim((), NOW, crashed=False)
+    other = post.keep(JAN)
+    busy = [1000]  # some other mail is being sent all the time
+    assert [one.recipient for one in post.journal.queue.claim(10, NOW, SENDER.domain, under_way=busy)] == [
+        JAN
+    ]
+    post.journal.queue.reclaim(busy, NOW, crashed=False)
+    later = NOW + 2 * MINUTE
+    assert post.journal.queue.claim(10, later, SENDER.domain, under_way=busy) == []
+    [alone] = post.journal.queue.claim(10, later, SENDER.domain)
+    assert (alone.voicemail.message_id, alone.suspect) == (suspect, True)
+    assert post.states(other) == {JAN: "queued"}
+
+
+def test_a_mail_whose_row_cannot_be_read_is_held_aloud(post):
+    message_id = post.keep(ANNA)
+    with closing(sqlite3.connect(post.folder / FILE)) as db:
+        db.execute("UPDATE voicemails SET reason = 'telepathy'")
+        db.commit()
+    post._running = gevent.spawn(post.delivery.run)
+    [held] = until(lambda: post.lines("held"), "it is said")
+    assert (held["message"], held["why"]) == (
+        message_id,
+        "its row cannot be read: 'telepathy' is not a valid Reason",
+    )
+    assert post.telemetry.registry.get_sample_value("voicemail_recovered_total", {"kind": "held"}) == 1
+
+
+def test_what_the_journal_cannot_take_of_a_verdict_does_not_send_the_mail_again(posts):
+    sent = []
+
+    def accept() -> Verdict:
+        sent.append(1)
+        return Delivered(250, "no text for a database: \udcff")
+
+    post = posts(OtherTransport(accept))
+    post.keep(ANNA)
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: len(post.lines("delivery_crashed")) >= 2, "marking fails, and is tried again")
+    post.now += MINUTE
+    post.ran += 60
+    post.delivery.wake()
+    until(lambda: len(post.lines("delivery_crashed")) >= 3, "and again")
+    assert sent == [1]
+
+
+def test_a_stop_while_the_goodbye_is_awaited_repeats_nothing(posts, server):
+    server.silence("QUIT")
+    post = posts(SmtpTransport(server.host, server.port, "none", timeouts=Timeouts(quit=60)))
+    message_id = post.keep(ANNA)
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: server.commands("QUIT"), "it says goodbye")
+    post.delivery.stop(0.1)
+    assert post.states(message_id) == {ANNA: "delivered"}
+
+
+def test_one_recipient_whom_a_server_wants_a_login_for_keeps_nobody_else_waiting(posts, server):
+    server.say("RCPT", "530 5.7.1 authentication required to relay", recipient=JAN)
+    post = posts(smtp_transport(server), connections=1)
+    asked = [post.keep(JAN) for _ in range(5)]
+    others = [post.keep(ANNA) for _ in range(5)]
+    post.run()
+    assert all(post.states(one) == {ANNA: "delivered"} for one in others)
+    assert all(post.states(one) == {JAN: "queued"} for one in asked)

@@ -3,7 +3,7 @@
 A final state changes only when a person says so, or when a server turns out to have taken the mail.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -31,6 +31,8 @@ from esl_voicemail.model import (
 CRASHES_AT_MOST = 3
 # Further ahead than any schedule goes: such a due time was written by a clock that was set back since.
 _NOT_OURS = timedelta(hours=3)
+# How long others may go first before one that has to be sent alone.
+_SUSPECT_PATIENCE = timedelta(minutes=1)
 
 _FINAL: dict[type, DeliveryState] = {
     Delivered: DeliveryState.DELIVERED,
@@ -57,20 +59,22 @@ class Queue:
         newest_first: bool = False,
         under_way: Collection[int] = (),
         asking: bool = False,
+        unreadable: Callable[[str, str], None] | None = None,
     ) -> list[Attempt]:
         """Take deliveries that are due, the oldest and the newest in turn, and count the attempt.
 
         Not those `under_way`: held and released by hand in mid-sending, they wait for that to end. What only
         asks whether a server is back goes in order of its due time, so that no mail asks for all the others.
-        The first claim settles the domain of a mail's Message-ID. A row that cannot be read is held.
+        The first claim settles the domain of a mail's Message-ID. A row that cannot be read is held, and
+        `unreadable` told of its message and why.
         """
 
-        def work(db: Connection) -> list[Attempt]:
+        def work(db: Connection) -> tuple[list[Attempt], list[tuple[str, str]]]:
             ids = _alone(db, under_way) or _due(
                 db, most, now, under_way, newest_first=newest_first, by_due=asking
             )
-            if _suspects(db, under_way):
-                return []
+            if _suspects(db, under_way, now):
+                return [], []
             db.execute(
                 update(deliveries)
                 .where(deliveries.c.delivery_id.in_(ids))
@@ -81,14 +85,20 @@ class Queue:
                 )
             )
             found: list[Attempt] = []
+            held: list[tuple[str, str]] = []
             for row in db.execute(_claimed(ids)):
                 try:
                     found.append(_attempt(row, self._recordings))
                 except (ValueError, TypeError, OverflowError) as error:
-                    _hold(db, row.delivery_id, now, f"its row cannot be read: {error}")
-            return sorted(found, key=lambda one: ids.index(one.delivery_id))
+                    held.append((row.message_id, f"its row cannot be read: {error}"))
+                    _hold(db, row.delivery_id, now, held[-1][1])
+            return sorted(found, key=lambda one: ids.index(one.delivery_id)), held
 
-        return self._writer.write(work)
+        claimed, held = self._writer.write(work)
+        if unreadable is not None:
+            for message_id, why in held:
+                unreadable(message_id, why)
+        return claimed
 
     def next_due(self) -> datetime | None:
         """Return when the next queued delivery is due, or None when nothing is queued."""
@@ -212,19 +222,28 @@ def _new(now: datetime) -> dict[str, Any]:
     }
 
 
-def _suspects(db: Connection, under_way: Collection[int]) -> bool:
-    """Whether something is being sent that crashed the service twice: nothing may share its fate."""
-    suspect = and_(deliveries.c.delivery_id.in_(under_way), deliveries.c.crashes >= CRASHES_AT_MOST - 1)
-    return bool(under_way) and bool(db.execute(select(exists().where(suspect))).scalar())
+_SUSPECT = deliveries.c.crashes >= CRASHES_AT_MOST - 1
+
+
+def _suspects(db: Connection, under_way: Collection[int], now: datetime) -> bool:
+    """Whether something that crashed the service twice is being sent, or has waited for long to be.
+
+    Nothing may share its fate; and if others came in between for ever, it would never go.
+    """
+    sent = and_(deliveries.c.delivery_id.in_(under_way), _SUSPECT)
+    waits = and_(
+        deliveries.c.state == DeliveryState.QUEUED.value,
+        _SUSPECT,
+        deliveries.c.due_at <= to_ms(now - _SUSPECT_PATIENCE),
+    )
+    return bool(under_way) and bool(db.execute(select(exists().where(or_(sent, waits)))).scalar())
 
 
 def _alone(db: Connection, under_way: Collection[int]) -> list[int]:
     """Return one that crashed the service twice, or was there when it crashed, when nothing else is sent."""
     if under_way:
         return []
-    suspect = and_(
-        deliveries.c.state == DeliveryState.QUEUED.value, deliveries.c.crashes >= CRASHES_AT_MOST - 1
-    )
+    suspect = and_(deliveries.c.state == DeliveryState.QUEUED.value, _SUSPECT)
     found = select(deliveries.c.delivery_id).where(suspect).order_by(deliveries.c.delivery_id).limit(1)
     return list(db.execute(found).scalars().all())
 
@@ -243,7 +262,7 @@ def _due(
         deliveries.c.state == DeliveryState.QUEUED.value,
         or_(deliveries.c.due_at <= to_ms(now), deliveries.c.due_at > to_ms(now + _NOT_OURS)),
         deliveries.c.delivery_id.not_in(under_way),
-        deliveries.c.crashes < CRASHES_AT_MOST - 1,
+        not_(_SUSPECT),
     )
     if not most or not db.execute(select(exists().where(ready))).scalar():
         return []
@@ -267,6 +286,7 @@ def _claimed(ids: Sequence[int]) -> Any:
             deliveries.c.delivery_id,
             deliveries.c.recipient,
             deliveries.c.attempts,
+            deliveries.c.crashes,
             deliveries.c.queued_at,
             deliveries.c.mail_domain,
             failed.c.recipient.label("failed_recipient"),
@@ -289,6 +309,7 @@ def _attempt(row: Row[Any], recordings: Path) -> Attempt:
         number=row.attempts,
         queued_at=from_ms(row.queued_at),
         mail_domain=row.mail_domain,
+        suspect=row.crashes >= CRASHES_AT_MOST - 1,
         undelivered=None
         if failed is None
         else Undelivered(failed, DeliveryState(row.failed_state), row.failed_code, row.failed_reply or ""),

@@ -110,8 +110,9 @@ def wait(server: smtplib.SMTP, seconds: float) -> None:
 
 
 def part(server: smtplib.SMTP, seconds: float) -> None:
-    """Say goodbye, for so long at most and whatever is said to it: the verdict stands."""
+    """Say goodbye, for so long at most and whatever comes in between, our own end too: the verdict stands."""
     limit = gevent.Timeout(seconds, False)  # type: ignore[arg-type]
-    with closing(server), suppress(OSError, smtplib.SMTPException), limit:
+    broken = (OSError, smtplib.SMTPException, gevent.Timeout, gevent.GreenletExit)
+    with closing(server), suppress(*broken), limit:
         wait(server, seconds)
         server.quit()

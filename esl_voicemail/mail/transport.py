@@ -175,8 +175,8 @@ class SmtpTransport:
             options = [f"size={size}"] if size is not None and server.has_extn("size") else []
             code, reply = server.mail(envelope.sender, options)
             if code != 250:
-                # Later, 421 may be about this recipient or this content: others are not to wait for it.
-                return _refusal(code, reply, whoever=code == _CLOSING)
+                # Later, these may be about this recipient or this content: others are not to wait for it.
+                return _refusal(code, reply, whoever=code in (_CLOSING, *_LOGIN_FIRST))
             wait(server, self.timeouts.rcpt)
             return _verdict(*server.rcpt(envelope.recipient))
         except (OSError, smtplib.SMTPException) as error:
@@ -196,7 +196,7 @@ class MaildirTransport:
             name = self.maildir.store(envelope, message)
         except OSError as error:
             return Deferred(None, _line(f"Maildir: {error}"), ours=True, unreachable=True)
-        return Delivered(250, f"stored as {name}")
+        return Delivered(250, _line(f"stored as {name}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def _verdict(code: int, reply: bytes) -> Verdict:
 def _refusal(code: int, reply: bytes, *, whoever: bool = False) -> Verdict:
     """What a reply means that is not the one hoped for, be it as friendly as may be."""
     if code in _LOGIN_FIRST:
-        return Deferred(code, _line(reply), ours=True, unreachable=True)
+        return Deferred(code, _line(reply), ours=True, unreachable=whoever)
     if 500 <= code < 600:
         return Bounced(code, _line(reply))
     return Deferred(_code(code), _line(reply), unreachable=whoever)
