@@ -211,13 +211,15 @@ class App:
         parts.delivery.start()
         parts.recovery.start()
         parts.readiness.look()
+        parts.http.start()
+        # A port that is not listened on yet refuses a call, which its dialplan takes better than silence.
+        parts.listener.listen()
         running = [
             self._guarded("delivery", parts.delivery.run),
             self._guarded("recovery", parts.recovery.run),
             self._guarded("readiness", parts.readiness.run),
             self._guarded("listener", parts.listener.serve),
         ]
-        parts.http.start()
         listen, http = parts.listener.address, parts.http.address
         with announced(self._config.directory, listen, http):
             parts.telemetry.service("serving", listen=str(listen), http=str(http), pid=os.getpid())
@@ -238,21 +240,26 @@ class App:
         """Take the mailboxes of the new configuration, all of them or, where anything is wrong, none."""
         try:
             # Hundreds of mailboxes take seconds to check, which no call should wait for.
-            config = parts.workers.run(self._read_again)
+            config, greeting_seconds = parts.workers.run(self._read_again)
         except ConfigError as error:
             for problem in error.problems:
                 parts.telemetry.trouble("reload_refused", problem)
             parts.telemetry.reloaded("refused")
             return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the calls in progress
+            parts.telemetry.crashed("reload_refused", error)
+            parts.telemetry.reloaded("refused")
+            return
         later = [name for name in _FIXED if getattr(config, name) != getattr(self._config, name)]
         parts.telemetry.know_mailboxes(config.mailboxes)
-        parts.greeting_seconds.update(checks.greeting_seconds(config))
-        # In one step, as no greenlet runs in between: all parts look into this one mapping.
-        parts.mailboxes.clear()
+        parts.greeting_seconds.update(greeting_seconds)
+        # All parts look into this one mapping, threads at any moment: it is never without a mailbox.
         parts.mailboxes.update(config.mailboxes)
+        for gone in parts.mailboxes.keys() - config.mailboxes.keys():
+            del parts.mailboxes[gone]
         parts.telemetry.reloaded("taken", needs_restart=", ".join(later) or None)
 
-    def _read_again(self) -> Config:
+    def _read_again(self) -> tuple[Config, dict[str, float]]:
         config = self._reread()
         if not config.source.values:
             # An editor that empties a file before it writes it would cost all mailboxes their calls.
@@ -260,7 +267,7 @@ class App:
         found = checks.problems(config, serving=True)
         if found:
             raise ConfigError(found)
-        return config
+        return config, checks.greeting_seconds(config)
 
     def _drain(self, parts: Parts, running: "list[gevent.Greenlet[..., None]]") -> None:
         seconds = self._config.switch.drain_seconds

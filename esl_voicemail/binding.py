@@ -1,4 +1,4 @@
-"""A listening socket for an address: the one way both listeners come to theirs."""
+"""A socket for an address, bound first and listened on later: the one way both listeners come to theirs."""
 
 import os
 
@@ -12,7 +12,7 @@ _BACKLOG = 1024
 
 
 def bind(address: Address) -> socket.socket:
-    """Return a listening socket; CannotBindError when the address is taken or not ours."""
+    """Return a bound socket, for `listen`; CannotBindError when the address is taken or not ours."""
     try:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -24,13 +24,20 @@ def bind(address: Address) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(place)
-        sock.listen(_BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
         said = os.strerror(error.errno) if error.errno else str(error)
         raise CannotBindError(f"cannot listen on {address}: {said}; is another server running?") from error
     return sock
+
+
+def listen(sock: socket.socket) -> None:
+    """Let others connect; CannotBindError when another server was quicker."""
+    try:
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        raise CannotBindError(f"cannot listen on {bound(sock)}: {error.strerror}") from error
 
 
 def bound(sock: socket.socket) -> Address:

@@ -75,11 +75,15 @@ def spool_of(config: Config) -> Spool:
 
 
 def greeting_seconds(config: Config) -> dict[str, float]:
-    """Return how long each greeting lasts, by its path."""
+    """Return how long each greeting lasts, by its path; ConfigError for one that is gone since the checks."""
     found: dict[str, float] = {}
-    for mailbox in config.mailboxes.values():
-        for path in mailbox.greetings.values():
-            found[str(path)] = wav.inspect(path).duration_ms / 1000
+    for key, mailbox in config.mailboxes.items():
+        for reason, path in mailbox.greetings.items():
+            try:
+                found[str(path)] = wav.inspect(path).duration_ms / 1000
+            except (RecordingError, OSError) as error:
+                where = config.at("mailboxes", key, "greetings", reason)
+                raise ConfigError([f"{where}: {path}: {error}"]) from error
     return found
 
 

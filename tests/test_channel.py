@@ -288,6 +288,17 @@ def test_what_ended_a_recording_is_told_from_the_switchs_flags(
     assert happened.ended_by is ended_by
 
 
+def test_the_silence_of_a_recording_is_counted_in_the_codec_that_was_answered_with(
+    pair: tuple[Channel, socket.socket],
+) -> None:
+    channel, switch = pair
+    codec = {"Channel__Read__Codec__Name": "opus", "Channel__Read__Codec__Rate": "48000"}
+    switch.sendall(completed("a-1", **codec))
+    assert isinstance(channel.receive(soon()), ApplicationDone)
+    channel.perform(Record("a-2", Path("/r/a.wav"), 60, 5))
+    assert b"'/r/a.wav' 60 1200 30\n" in switch.recv(1000)
+
+
 def test_a_machine_that_is_gone_is_noticed_within_a_minute_or_two(
     pair: tuple[Channel, socket.socket],
 ) -> None:

@@ -13,8 +13,10 @@ import pytest
 import esl_voicemail
 from esl_voicemail import checks
 from esl_voicemail.config import Config, load
+from esl_voicemail.errors import ConfigError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, url_of
+from tests.support.speech import save, tone
 
 SALES = "mailboxes:\n  sales:\n    recipients: [anna@example.com]\n"
 BOTH = f"{SALES}  help:\n    recipients: [help@example.com]\n    language: en\n"
@@ -212,3 +214,16 @@ class TestInstallation:
             f"{path}:5: mailboxes.sales.greetings.busy: {folder}/greetings/hello.wav: "
             "the switch would misread one of '\"\\${}; move it"
         ]
+
+
+def test_a_greeting_that_goes_while_it_is_looked_at_is_said_with_its_place(tmp_path: Path) -> None:
+    greeting = save(tmp_path / "sales.wav", tone(1.0))
+    path = tmp_path / "voicemail.yaml"
+    path.write_text(f"{SALES}    greetings: {{default: sales.wav}}\n")
+    config = load(path)
+    assert checks.greeting_seconds(config) == {str(greeting): 1.0}
+    greeting.unlink()
+    with pytest.raises(ConfigError) as told:
+        checks.greeting_seconds(config)
+    [problem] = told.value.problems
+    assert problem.startswith(f"{config.source.name}:4: mailboxes.sales.greetings.default: {greeting}: ")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esl_voicemail.dialogue import Answer, Beep, HangUp, Pause, Play, Prepare, Record
-from esl_voicemail.esl.commands import SwitchCommand, execute, leave_word, subscribe, text_of
+from esl_voicemail.esl.commands import Codec, SwitchCommand, execute, leave_word, subscribe, text_of
 
 CALL = "d4b5454f-c349-4c8e-be84-b0f5d899a632"
 
@@ -38,6 +38,24 @@ def sendmsg(application: str, argument: str = "") -> str:
 )
 def test_each_command_has_its_exact_text(command: SwitchCommand, text: str) -> None:
     assert text_of(command, CALL) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "threshold", "hits"),
+    [
+        ("PCMA", 8000, 200, 7),
+        ("G722", 16000, 400, 7),
+        ("L16", 16000, 400, 14),
+        ("opus", 48000, 1200, 42),
+        ("speex", 32000, 800, 28),
+        ("LPC", 2400, 200, 2),
+    ],
+)
+def test_seconds_of_silence_are_seconds_in_whatever_codec_the_caller_speaks(
+    name: str, rate: int, threshold: int, hits: int
+) -> None:
+    text = text_of(Record("id-1", Path("/r/sales.1.wav"), 300, 7), CALL, Codec(name, rate))
+    assert text == sendmsg("record", f"'/r/sales.1.wav' 300 {threshold} {hits}")
 
 
 def test_only_events_that_are_read_are_asked_for() -> None:

@@ -607,6 +607,21 @@ def test_a_disk_that_hangs_holds_neither_the_caller_nor_the_event_loop(writer):
     assert waiting.get(timeout=20) == 1
 
 
+def test_a_call_whose_row_came_too_late_is_closed_and_nobody_is_told(tmp_path):
+    journal, message_id = Journal(url_of(tmp_path), tmp_path), new_id()
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalError, match=r"0\.1 s"):
+        journal.begin(message_id, new_call(), "sales.late.wav", 0.1, ["anna@example.com"])
+    other.execute("ROLLBACK")
+    other.close()
+    until(lambda: JournalReader(tmp_path, tmp_path).list()[0], "the row is there")
+    assert journal.open_calls() == ([], [])
+    [late] = JournalReader(tmp_path, tmp_path).list()[0]
+    assert (late.state, late.result, late.recipients) == ("discarded", "failed", 0)
+    journal.close()
+
+
 # --- on disk -----------------------------------------------------------------------------------------
 
 _KEEPS_AND_WAITS = """

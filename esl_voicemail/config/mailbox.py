@@ -75,5 +75,6 @@ def mailbox_of(mailboxes: Mapping[str, Mailbox], key: str) -> Mailbox:
     """
     if key in mailboxes:
         return mailboxes[key]
-    other = mailboxes.get(DEFAULT) or next(iter(mailboxes.values()))
+    # As one list, since a reload may change the mapping meanwhile.
+    other = mailboxes.get(DEFAULT) or list(mailboxes.values())[0]  # noqa: RUF015
     return replace(other, key=key, name=key, reply_to=None)

@@ -21,7 +21,7 @@ from greenswitch.esl import OutboundSession
 
 from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input, Record
 from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
-from esl_voicemail.esl.commands import SwitchCommand, execute, leave_word, subscribe, text_of
+from esl_voicemail.esl.commands import Codec, SwitchCommand, execute, leave_word, subscribe, text_of
 from esl_voicemail.esl.frames import Frame, FrameReader, Headers, Room
 from esl_voicemail.model import EndedBy, one_line
 
@@ -66,6 +66,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._reader = FrameReader(room)
         self._frames: deque[Frame] = deque()
         self._sent: deque[str] = deque()
+        self._codec = Codec()
         self._limit_ms = 0
         self._limit_at = math.inf
         self._broken = ""
@@ -109,7 +110,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         if isinstance(command, Record):
             self._limit_ms = command.max_seconds * 1000
             self._limit_at = time.monotonic() + command.max_seconds
-        self.send(text_of(command, self.call_id))
+        self.send(text_of(command, self.call_id, self._codec))
 
     def receive(self, until: float) -> Input:
         """Return the next thing that happened, `DeadlineExpired` at `until` (monotonic seconds)."""
@@ -260,6 +261,10 @@ class Channel(OutboundSession):  # type: ignore[misc]
         return CallerHungUp(by_fault=cause in _FAULTS)
 
     def _completion(self, event: Headers) -> ApplicationDone:
+        # Settled by the answer, it may change with a re-invite; what counts is how the recording begins.
+        rate = event.number("Channel-Read-Codec-Rate")
+        if rate:
+            self._codec = Codec(event.get("Channel-Read-Codec-Name"), min(rate, 192_000))
         duration_ms = event.number("variable_record_ms") or 0
         return ApplicationDone(
             event.get("Application-UUID"),

@@ -5,6 +5,7 @@ be a second command, and is refused here whatever came before. Every execute car
 which comes back as Application-UUID, and event-lock, without which the next one would run inside it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from esl_voicemail.dialogue import Answer, Beep, HangUp, Pause, Play, Prepare, Record
@@ -12,6 +13,9 @@ from esl_voicemail.model import CALL_ID
 
 # Mean amplitude below which a frame counts as silence, mod_voicemail's own default.
 SILENCE_THRESHOLD = 200
+RECORD_RATE = 8000
+# The name of G.722, whose 16000 samples a second its clock counts as 8000 (RFC 3551 section 4.5.2).
+_HALF_CLOCK = "G722"
 # Keys pressed in the greeting and not yet read are swallowed by the beep, which no key ends: a caller who
 # presses # twice must not end his message before it begins. `%[...]` sets a variable for this one execution.
 BEEP = "%[playback_terminators=none]tone_stream://%(500,0,1000)"
@@ -30,10 +34,32 @@ _VARIABLES = {
     "socket_resume": "",
     "playback_terminators": "#",
     "enable_file_write_buffering": "false",
-    "record_sample_rate": "8000",
+    "record_sample_rate": str(RECORD_RATE),
 }
 
 SwitchCommand = Prepare | Answer | Pause | Play | Beep | Record | HangUp
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """What the switch hears the caller in; `rate` is in samples a second.
+
+    `record` compares loudness by this rate, and counts silence in packets of it as if they were samples of
+    the file's rate (switch_ivr_record_file): with Opus, one of its seconds lasts a sixth.
+    """
+
+    name: str = "PCMU"
+    rate: int = 8000
+
+    @property
+    def silence_threshold(self) -> int:
+        """Return `record`'s argument for the mean amplitude of silence."""
+        return SILENCE_THRESHOLD * max(1, self.rate // 8000)
+
+    def silence_hits(self, seconds: int) -> int:
+        """Return `record`'s argument for so many seconds of silence."""
+        clock = self.rate // 2 if self.name.upper() == _HALF_CLOCK else self.rate
+        return max(1, round(seconds * clock / RECORD_RATE))
 
 
 def subscribe(linger_seconds: int) -> list[str]:
@@ -41,7 +67,7 @@ def subscribe(linger_seconds: int) -> list[str]:
     return [f"linger {linger_seconds}", "myevents", f"nixevent {UNREAD_EVENTS}"]
 
 
-def text_of(command: SwitchCommand, call_id: str) -> str:
+def text_of(command: SwitchCommand, call_id: str, codec: Codec = Codec()) -> str:
     """Return a command as the event socket wants it, without the closing blank line."""
     match command:
         case Prepare(application_id):
@@ -56,8 +82,8 @@ def text_of(command: SwitchCommand, call_id: str) -> str:
         case Beep(application_id):
             return execute(application_id, "playback", BEEP)
         case Record(application_id, path, max_seconds, silence_seconds):
-            argument = f"'{_sound(path)}' {max_seconds} {SILENCE_THRESHOLD} {silence_seconds}"
-            return execute(application_id, "record", argument)
+            silence = f"{codec.silence_threshold} {codec.silence_hits(silence_seconds)}"
+            return execute(application_id, "record", f"'{_sound(path)}' {max_seconds} {silence}")
         case HangUp():
             # Not the `hangup` application: event-lock would make it wait for the one that runs.
             if not CALL_ID.fullmatch(call_id):

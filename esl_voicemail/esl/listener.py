@@ -15,7 +15,7 @@ from gevent.event import Event
 from gevent.server import StreamServer
 from greenlet import greenlet
 
-from esl_voicemail.binding import bind, bound
+from esl_voicemail.binding import bind, bound, listen
 from esl_voicemail.config.values import Address, Network
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Room
@@ -66,6 +66,10 @@ class Listener:
     def calls(self) -> int:
         """How many calls are in progress."""
         return len(self._calls)
+
+    def listen(self) -> None:
+        """Let switches connect; CannotBindError when another server took the address meanwhile."""
+        listen(self._server.socket)
 
     def serve(self) -> None:
         """Accept until `stop`; returning any earlier means that the socket is gone."""

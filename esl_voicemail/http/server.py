@@ -16,7 +16,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import make_wsgi_app
 
-from esl_voicemail.binding import bind, bound
+from esl_voicemail.binding import bind, bound, listen
 from esl_voicemail.config.values import Address
 
 # Scrapers and probes are few; a client that dawdles holds one of these and nothing else.
@@ -99,7 +99,8 @@ class HttpServer:
         return bound(self._server.socket)
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Begin to serve; CannotBindError when another server took the address meanwhile."""
+        listen(self._server.socket)
         self._server.start()
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ A state that is final stays final: every update names the state it starts from.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,7 +56,11 @@ class Journal:
         timeout_seconds: float,
         recipients: Sequence[str] = (),
     ) -> None:
-        """Write a call's row, open, with whom its message will be for, should we not live to see it."""
+        """Write a call's row, open, with whom its message will be for, should we not live to see it.
+
+        JournalError when it is not there in time; should it be written later, it is closed as a call that
+        was handed back, of which nobody is told.
+        """
         row = {
             "message_id": message_id,
             "state": VoicemailState.OPEN.value,
@@ -63,7 +68,11 @@ class Journal:
             "recording_file": recording_file,
         }
         statement = insert(voicemails).values(**row, **row_of_call(call))
-        self._writer.write(lambda db: (db.execute(statement), None)[1], timeout_seconds)
+        self._writer.write(
+            lambda db: (db.execute(statement), None)[1],
+            timeout_seconds,
+            too_late=lambda db: _abandon(db, message_id, call.arrived_at),
+        )
 
     def keep(
         self,
@@ -152,6 +161,12 @@ class Journal:
     def empty_log(self) -> bool:
         """Let go of what the log of the database still says of forgotten callers; False while it is read."""
         return self._writer.empty_log()
+
+
+def _abandon(db: Connection, message_id: str, now: datetime) -> None:
+    """Close a call that the dialplan has again, if its row came to be after all."""
+    with suppress(JournalError):
+        _close(db, message_id, VoicemailState.DISCARDED, now, {"result": CallResult.FAILED.value})
 
 
 def _close(

@@ -39,22 +39,34 @@ class Writer:
         self._waiting: list[_Waiting] = []
         self._committing: gevent.Greenlet[..., None] | None = None
 
-    def write(self, work: Callable[[Connection], T], timeout_seconds: float | None = None) -> T:
+    def write(
+        self,
+        work: Callable[[Connection], T],
+        timeout_seconds: float | None = None,
+        *,
+        too_late: Work | None = None,
+    ) -> T:
         """Run work in a transaction and return its result once committed.
 
         JournalError when the database refuses it, or when it takes longer than `timeout_seconds`: then
-        it may still be committed later.
+        it may still be committed later, and `too_late` after it.
         """
         seconds = _SLOWEST_SECONDS if timeout_seconds is None else timeout_seconds
+        waiting = self._queue(work)
+        try:
+            result: T = waiting.answer.get(timeout=seconds)  # type: ignore[assignment]
+        except gevent.Timeout as expired:
+            if too_late is not None:
+                self._queue(too_late)
+            raise JournalError(f"no commit within {seconds:g} s: the disk is slow or stuck") from expired
+        return result
+
+    def _queue(self, work: Work) -> _Waiting:
         waiting = _Waiting(work)
         self._waiting.append(waiting)
         if self._committing is None:
             self._committing = gevent.spawn(self._commit_all)
-        try:
-            result: T = waiting.answer.get(timeout=seconds)  # type: ignore[assignment]
-        except gevent.Timeout as expired:
-            raise JournalError(f"no commit within {seconds:g} s: the disk is slow or stuck") from expired
-        return result
+        return waiting
 
     def empty_log(self) -> bool:
         """Empty the write-ahead log between two commits, as far as others' reading allows it."""

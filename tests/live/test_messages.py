@@ -106,6 +106,24 @@ def test_a_message_ended_by_silence_arrives_once_with_the_silence_that_ended_it(
     assert abs(message.seconds - (3.0 + 2.0)) < NEAR
 
 
+@pytest.mark.parametrize("codec", ["PCMU", "L16@16000h", "OPUS"])
+def test_a_pause_ends_a_message_after_as_many_seconds_whatever_the_codec(office: Office, codec: str) -> None:
+    before, after = speech.words(1.5, seed=14), speech.words(1.5, seed=15)
+    call = office.call("quiet", absolute_codec_string=codec)
+    began = call.recording()
+    answering = call.channel.event("CHANNEL_EXECUTE", lambda event: event.get("Application") == "record")
+    used = answering.get("Channel-Read-Codec-Name")
+    if used.upper() != codec.partition("@")[0]:
+        pytest.skip(f"the switch cannot speak {codec}: {used}")
+    call.caller.speak(office.sound(before + speech.silence(1.4) + after))
+    message = office.message()
+    line = office.told(call.channel.uuid)
+    ended = call.channel.event("RECORD_STOP").at
+    print(f"{used}: wav={message.seconds:.3f} switch={ended - began:.3f} {line['ended_by']}")
+    assert line["ended_by"] == "silence"
+    assert abs(message.seconds - (1.5 + 1.4 + 1.5 + 2.0)) < NEAR
+
+
 def test_a_message_longer_than_the_limit_is_cut_there_and_the_mail_says_so(office: Office) -> None:
     said = speech.words(8.0, seed=5)
     call = office.call("short")
