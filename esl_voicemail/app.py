@@ -24,7 +24,7 @@ from esl_voicemail.backoff import Schedule
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.delivery import Delivery
-from esl_voicemail.errors import ConfigError, RecordingError
+from esl_voicemail.errors import ConfigError, RecordingError, VoicemailError
 from esl_voicemail.esl.listener import REFUSALS_AT_MOST, SILENT_AT_MOST, Listener
 from esl_voicemail.http.server import HttpServer
 from esl_voicemail.journal import Journal
@@ -241,8 +241,8 @@ class App:
         try:
             # Hundreds of mailboxes take seconds to check, which no call should wait for.
             config, greeting_seconds = parts.workers.run(self._read_again)
-        except ConfigError as error:
-            for problem in error.problems:
+        except VoicemailError as error:
+            for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
                 parts.telemetry.trouble("reload_refused", problem)
             parts.telemetry.reloaded("refused")
             return

@@ -14,6 +14,8 @@ import pytest
 from gevent import socket
 from gevent.pool import Pool
 
+from esl_voicemail.binding import bind, bound, listen
+from esl_voicemail.config.values import Address
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.peer import OK, Peer, cut_line, event, head
 from tests.support.replay import Replay
@@ -297,3 +299,14 @@ def test_peers_from_outside_the_allowed_networks_are_not_spoken_to(tmp_path: Pat
         assert {line["peer"] for line in service.lines("peer_refused")} == {"127.0.0.2"}
         assert takes_a_call(service)
         assert not service.lines("call")[:-1]
+
+
+def test_a_port_refuses_until_the_service_is_ready_to_take_calls() -> None:
+    """A dialplan takes a refusal better than a connection that nobody speaks on."""
+    sock = bind(Address("127.0.0.1", 0))
+    with sock:
+        address = (bound(sock).host, bound(sock).port)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        listen(sock)
+        socket.create_connection(address).close()

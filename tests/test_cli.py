@@ -410,6 +410,17 @@ class TestServe:
         )
         assert told.service.get("/healthz")[0] == 200
 
+    def test_a_journal_that_another_program_holds_is_75(self, tmp_path: Path) -> None:
+        with running(tmp_path) as service:
+            assert service.stop() == OK
+        with closing(sqlite3.connect(tmp_path / "var" / "journal.sqlite", isolation_level=None)) as held:
+            held.execute("BEGIN IMMEDIATE")
+
+            done = command("serve", folder=tmp_path)
+
+        assert done.returncode == BUSY
+        assert said_in_one_line(done) == f"{tmp_path}/var/journal.sqlite: the journal is busy; try again"
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_ends_it_with_0(self, tmp_path: Path, number: int) -> None:
         with running(tmp_path) as service:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Row, or_, select, update
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from esl_voicemail.errors import JournalError, StorageBusyError
+from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import forgetting
 from esl_voicemail.journal.engine import (
     FILE,
@@ -148,10 +148,6 @@ class JournalEditor:
         try:
             yield
         except SQLAlchemyError as error:
-            if isinstance(error, OperationalError) and "locked" in str(error.orig):
-                raise StorageBusyError(
-                    f"{self._engine.url.database}: the journal is busy; try again"
-                ) from error
             raise refused(self._engine, "cannot be written", error) from error
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from esl_voicemail.errors import JournalError
+from esl_voicemail.errors import JournalError, StorageBusyError, VoicemailError
 
 FILE = "journal.sqlite"
 _BUSY_MS = 5000
@@ -68,7 +68,10 @@ def open_engine(url: str, *, writing: bool) -> Engine:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to this version's; JournalError when a newer one wrote it, or none of ours."""
+    """Bring the schema to this version's.
+
+    JournalError when a newer one wrote it, or none of ours; StorageBusyError when it stays locked.
+    """
     config = _migrations()
     try:
         with _references_unchecked(engine), engine.begin() as connection:
@@ -137,7 +140,10 @@ def _references_unchecked(engine: Engine) -> Iterator[None]:
 
 
 def examine(directory: Path) -> None:
-    """Read the journal of a storage directory; JournalError when this version could not work with it."""
+    """Read the journal of a storage directory.
+
+    JournalError when this version could not work with it, StorageBusyError when it stays locked.
+    """
     engine = open_engine(url_of(directory), writing=False)
     try:
         with engine.connect() as connection:
@@ -170,9 +176,12 @@ def expect_current(engine: Engine) -> None:
         )
 
 
-def refused(engine: Engine, how: str, error: Exception) -> JournalError:
-    """Return what the database said, with its file."""
-    return JournalError(f"{engine.url.database}: the journal {how}: {getattr(error, 'orig', None) or error}")
+def refused(engine: Engine, how: str, error: Exception) -> VoicemailError:
+    """Return what the database said, with its file: StorageBusyError when another only holds it."""
+    said = getattr(error, "orig", None) or error
+    if getattr(said, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StorageBusyError(f"{engine.url.database}: the journal is busy; try again")
+    return JournalError(f"{engine.url.database}: the journal {how}: {said}")
 
 
 def _newer(engine: Engine, error: CommandError) -> JournalError:
