@@ -7,6 +7,7 @@ is said, and the others go on.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -26,17 +27,25 @@ from esl_voicemail.spool import Seen, Spool, owner_of
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
-# A recording is written every 20 ms, but for the gaps of a silent telephone, which end it by
-# `silence_seconds`: past both, nobody writes any more.
-_QUIET_SECONDS = 15.0
 # A row younger than this may belong to a call whose file the switch has not opened yet.
 _YOUNG = timedelta(minutes=10)
-_EVERY_SECONDS = 20.0
-_SWEEP_EVERY = 30
 _KNOWN_AT_ONCE = 500
 _BEGIN_SECONDS = 30.0
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How often to look: every row that is open each time, every file and old audio each `sweep_every`th.
+
+    A recording is written every 20 ms, but for the gaps of a silent telephone, which end it by
+    `silence_seconds`: `quiet_seconds` past those, nobody writes any more.
+    """
+
+    every_seconds: float = 20.0
+    sweep_every: int = 30
+    quiet_seconds: float = 15.0
 
 
 class Recovery:
@@ -54,6 +63,7 @@ class Recovery:
         in_progress: Collection[str],
         kept: Callable[[], None],
         retention: timedelta,
+        rhythm: Rhythm = Rhythm(),
     ) -> None:
         self._journal = journal
         self._spool = spool
@@ -64,6 +74,7 @@ class Recovery:
         self._in_progress = in_progress
         self._kept = kept
         self._retention = retention
+        self._rhythm = rhythm
         self._stopping = Event()
         self._seen: dict[Seen, float] = {}
         self._said: set[str] = set()
@@ -79,10 +90,10 @@ class Recovery:
     def run(self) -> None:
         """Keep looking until `stop`."""
         rounds = 0
-        while not self._stopping.wait(_EVERY_SECONDS):
+        while not self._stopping.wait(self._rhythm.every_seconds):
             rounds += 1
             try:
-                self._round(self._unchanged, sweeping=rounds % _SWEEP_EVERY == 0)
+                self._round(self._unchanged, sweeping=rounds % self._rhythm.sweep_every == 0)
             except (JournalError, OSError) as error:
                 self._telemetry.trouble("recovery_stopped", str(error))
 
@@ -242,4 +253,5 @@ class Recovery:
         return time.monotonic() - self._seen[seen] > self._quiet_seconds()
 
     def _quiet_seconds(self) -> float:
-        return _QUIET_SECONDS + max(mailbox.silence_seconds for mailbox in self._mailboxes.values())
+        longest = max(mailbox.silence_seconds for mailbox in self._mailboxes.values())
+        return self._rhythm.quiet_seconds + longest

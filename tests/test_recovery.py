@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import gevent
 import pytest
 from ulid import ULID
 
@@ -18,10 +19,11 @@ from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.model import Call, Caller, CallResult, Delivered, Held, Reason
-from esl_voicemail.recovery import Recovery
+from esl_voicemail.recovery import Recovery, Rhythm
 from esl_voicemail.spool import MARK, Spool
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
+from tests.support.service import until
 from tests.support.speech import save, tone
 
 CONFIG = """\
@@ -31,6 +33,7 @@ mailboxes:
   sales: {recipients: [anna@example.com, jan@example.com]}
 """
 LONG_AGO = 3600.0
+USUAL = Rhythm()
 
 
 class House:
@@ -85,7 +88,10 @@ class House:
 
     def recover(self) -> None:
         """Do what a server does at its start."""
-        Recovery(
+        self.recovery().start()
+
+    def recovery(self, rhythm: Rhythm = USUAL) -> Recovery:
+        return Recovery(
             self.journal,
             self.spool,
             self.config.mailboxes,
@@ -95,7 +101,8 @@ class House:
             in_progress=self.in_progress,
             kept=lambda: None,
             retention=timedelta(days=30),
-        ).start()
+            rhythm=rhythm,
+        )
 
     def open_call(self, mailbox: str = "sales", *, age: timedelta = timedelta(hours=1)) -> tuple[str, Path]:
         """Leave an open row behind, and return where its file would be."""
@@ -423,6 +430,54 @@ def test_a_held_mail_keeps_its_audio_for_as_long_as_it_is_held(house: House) -> 
     house.pass_by(timedelta(days=400))
     house.recover()
     assert path.exists()
+
+
+# --- while serving ---------------------------------------------------------------------------------------
+
+# Quiet is who has not written for these and for two seconds, the shortest silence that a mailbox may name.
+OFTEN = Rhythm(every_seconds=0.05, sweep_every=3, quiet_seconds=2.0)
+
+
+@pytest.fixture
+def serving(house: House) -> Iterator[House]:
+    """A house whose recovery goes on looking."""
+    mailboxes = {key: replace(one, silence_seconds=2) for key, one in house.config.mailboxes.items()}
+    house.config = replace(house.config, mailboxes=mailboxes)
+    recovery = house.recovery(OFTEN)
+    looking = gevent.spawn(recovery.run)
+    yield house
+    recovery.stop()
+    looking.get(timeout=20)
+
+
+def test_while_serving_a_file_that_grows_is_taken_once_it_is_whole(serving: House) -> None:
+    message_id, path = serving.open_call()
+    whole = save(path.with_suffix(".whole"), tone(4.0)).read_bytes()
+    for part in range(1, 9):
+        path.write_bytes(whole[: len(whole) * part // 8])
+        gevent.sleep(0.5)
+        assert serving.state(message_id) == "open None"
+    until(lambda: serving.state(message_id) == "kept recorded", "it is kept")
+    story = serving.reader.show(message_id)
+    assert story is not None
+    assert story.summary.duration_ms == 4000
+
+
+def test_while_serving_a_file_without_a_row_becomes_a_message(serving: House) -> None:
+    message_id = str(ULID())
+    save(serving.spool.place("sales", message_id), tone(1.0))
+    until(lambda: serving.state(message_id) == "kept recorded", "it is kept")
+    assert serving.recipients(message_id) == ["anna@example.com", "jan@example.com"]
+
+
+def test_while_serving_audio_goes_after_its_retention(serving: House) -> None:
+    message_id, path = serving.open_call()
+    save(path, tone(1.0))
+    until(lambda: serving.state(message_id) == "kept recorded", "it is kept")
+    (attempt,) = serving.journal.queue.claim(9, serving.now(), "example.com")
+    serving.journal.queue.mark(attempt, Delivered(250, "ok"), serving.now(), 5)
+    serving.pass_by(timedelta(days=31))
+    until(lambda: not path.exists(), "it is gone")
 
 
 # --- retention beside a person ---------------------------------------------------------------------------
