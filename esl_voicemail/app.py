@@ -6,20 +6,18 @@ The only wiring. Signal handlers set one flag; the main greenlet does the rest.
 import os
 import random
 import resource
-import shutil
 import signal
 import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 
 import gevent
 from gevent.event import Event
 from ulid import ULID
 
-from esl_voicemail import checks, disk
+from esl_voicemail import checks
 from esl_voicemail.backoff import Schedule
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
@@ -28,7 +26,7 @@ from esl_voicemail.errors import ConfigError, RecordingError, VoicemailError
 from esl_voicemail.esl.listener import REFUSALS_AT_MOST, SILENT_AT_MOST, Listener
 from esl_voicemail.http.server import HttpServer
 from esl_voicemail.journal import Journal
-from esl_voicemail.journal.engine import FILE, url_of
+from esl_voicemail.journal.engine import url_of
 from esl_voicemail.logline import render
 from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.composer import Composer
@@ -39,6 +37,7 @@ from esl_voicemail.recovery import Recovery
 from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
 from esl_voicemail.spool import IDENTITY, Spool
+from esl_voicemail.storage import Storage, reserve_of
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
@@ -114,6 +113,7 @@ def build(config: Config) -> Parts:
     if isinstance(transport, MaildirTransport):
         transport.maildir.create()
     journal = Journal(url_of(config.directory), config.recordings)
+    storage = Storage.in_use(spool, config.directory)
     delivery = Delivery(
         journal.queue,
         Composer(mailboxes, config.mail.sender),
@@ -125,6 +125,7 @@ def build(config: Config) -> Parts:
         schedule=Schedule(give_up_after=timedelta(days=config.mail.retry_days)),
         max_connections=config.mail.max_connections,
         operator=config.mail.operator.address if config.mail.operator else None,
+        recordings_gone=spool.strange,
     )
     desk = Desk(
         mailboxes=mailboxes,
@@ -137,7 +138,7 @@ def build(config: Config) -> Parts:
         new_message_id=lambda: str(ULID()),
         new_application_id=lambda: str(uuid.uuid4()),
         kept=delivery.wake,
-        trouble=lambda: storage_trouble(spool, config.directory),
+        trouble=storage.trouble,
     )
     recovery = Recovery(
         journal,
@@ -150,13 +151,7 @@ def build(config: Config) -> Parts:
         kept=delivery.wake,
         retention=timedelta(days=config.storage.retention_days),
     )
-    readiness = Readiness(
-        workers,
-        desk.trouble,
-        lambda: free_bytes(config.recordings),
-        telemetry,
-        clock,
-    )
+    readiness = Readiness(workers, storage, telemetry, clock)
     telemetry.watch(journal.queue.backlog)
     return Parts(
         log=log,
@@ -189,6 +184,8 @@ class App:
 
         ConfigError, StorageBusyError and CannotBindError when it cannot start: nothing was started then.
         """
+        if checks.has_served(self._config):
+            reserve_of(self._config.directory).tend()
         found = checks.problems(self._config, serving=True)
         if found:
             raise ConfigError(found)
@@ -228,13 +225,18 @@ class App:
         return 1 if self._failed else 0
 
     def _attend(self, parts: Parts) -> None:
-        """Wait for signals: reload at SIGHUP, return to stop."""
+        """Wait for signals: reload at SIGHUP, return to stop, were a reload to wait for a dead disk."""
+        reload: gevent.Greenlet[..., None] | None = None
         while True:
             self._signalled.wait()
             self._signalled.clear()
             if self._stopping:
                 return
-            self._reload(parts)
+            if reload is None or reload.ready():
+                reload = gevent.spawn(self._reload, parts)
+            else:
+                # What changed since it began to read is for another one.
+                reload.link(lambda _: self._signalled.set())
 
     def _reload(self, parts: Parts) -> None:
         """Take the mailboxes of the new configuration, all of them or, where anything is wrong, none."""
@@ -250,20 +252,27 @@ class App:
             parts.telemetry.crashed("reload_refused", error)
             parts.telemetry.reloaded("refused")
             return
+        came = config.mailboxes.keys() - parts.mailboxes.keys()
+        gone = parts.mailboxes.keys() - config.mailboxes.keys()
         later = [name for name in _FIXED if getattr(config, name) != getattr(self._config, name)]
         parts.telemetry.know_mailboxes(config.mailboxes)
         parts.greeting_seconds.update(greeting_seconds)
         # All parts look into this one mapping, threads at any moment: it is never without a mailbox.
         parts.mailboxes.update(config.mailboxes)
-        for gone in parts.mailboxes.keys() - config.mailboxes.keys():
-            del parts.mailboxes[gone]
-        parts.telemetry.reloaded("taken", needs_restart=", ".join(later) or None)
+        for key in gone:
+            del parts.mailboxes[key]
+        parts.telemetry.reloaded(
+            "taken",
+            came=", ".join(sorted(came)) or None,
+            gone=", ".join(sorted(gone)) or None,
+            needs_restart=", ".join(later) or None,
+        )
 
     def _read_again(self) -> tuple[Config, dict[str, float]]:
         config = self._reread()
-        if not config.source.values:
+        if not _names_mailboxes(config) and _names_mailboxes(self._config):
             # An editor that empties a file before it writes it would cost all mailboxes their calls.
-            raise ConfigError([f"{config.source.at(())}: is empty; everything stays as it was"])
+            raise ConfigError([f"{config.source.at(())}: names no mailboxes; everything stays as it was"])
         found = checks.problems(config, serving=True)
         if found:
             raise ConfigError(found)
@@ -315,20 +324,5 @@ def _say_crashes_in_one_line(telemetry: Telemetry) -> None:
     gevent.get_hub().print_exception = say  # type: ignore[assignment,method-assign]
 
 
-def free_bytes(folder: Path) -> int:
-    """Return how much room a folder has, 0 when it does not say."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return 0
-
-
-def storage_trouble(spool: Spool, directory: Path) -> str | None:
-    """Return why a call taken now could not be recorded or noted, or None when it can."""
-    trouble = spool.trouble()
-    if trouble:
-        return trouble
-    if not (directory / FILE).exists():
-        # What is written now would be lost with this process.
-        return f"{directory / FILE}: the journal was removed while in use; restart the service"
-    return disk.trouble(directory, spool.min_free_bytes)
+def _names_mailboxes(config: Config) -> bool:
+    return any(config.source.values.get(name) for name in ("mailboxes", "mailboxes_dir"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from esl_voicemail.audio import wav
 from esl_voicemail.config import Config, mailbox_of
 from esl_voicemail.config.load import shipped_greetings
-from esl_voicemail.errors import ComposeError, ConfigError, JournalError, RecordingError
+from esl_voicemail.errors import ComposeError, ConfigError, DiskError, JournalError, RecordingError
 from esl_voicemail.journal.engine import FILE, examine
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.model import (
@@ -37,12 +37,14 @@ _UNSAFE = "'\"\\${}"
 def problems(config: Config, *, serving: bool = False) -> list[str]:
     """Return one line a problem, each with file:line and section.key; none when the service can start.
 
+    DiskError when serving would fail on the journal's disk, which no change of the configuration mends.
+
     `serving`: a storage that has served before and now fails is not one. The service starts without taking
     calls: what is queued goes out, and what is old makes room.
     """
     return [
         *([] if serving and has_served(config) else _storage(config)),
-        *_journal(config),
+        *_journal(config, serving=serving),
         *_mail(config),
         *_installed(config),
         *_greetings(config),
@@ -153,11 +155,13 @@ def _storage(config: Config) -> Iterator[str]:
             yield f"{where}: {nearest}: {free_mb} MiB free, less than {config.storage.min_free_mb}"
 
 
-def _journal(config: Config) -> Iterator[str]:
+def _journal(config: Config, *, serving: bool) -> Iterator[str]:
     if os.access(config.directory / FILE, os.F_OK):
         try:
             examine(config.directory)
         except JournalError as error:
+            if serving and isinstance(error, DiskError):
+                raise
             yield f"{config.at('storage', 'directory')}: {error}"
 
 

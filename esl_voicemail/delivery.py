@@ -52,6 +52,7 @@ class Delivery:
         schedule: Schedule,
         max_connections: int,
         operator: str | None = None,
+        recordings_gone: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._composer = composer
@@ -62,6 +63,8 @@ class Delivery:
         self._jitter = jitter
         self._schedule = schedule
         self._operator = operator
+        self._recordings_gone = recordings_gone
+        self._gone = ""
         self._pool = Pool(max_connections)
         self._window = Window(max_connections)
         self._under_way: set[int] = set()
@@ -114,7 +117,7 @@ class Delivery:
 
     def _claim(self) -> list[Attempt]:
         room = min(self._pool.free_count(), self._window.room(len(self._pool), self._clock.seconds()))
-        if not room:
+        if not room or self._waits_for_recordings():
             return []
         claimed = self._queue.claim(
             room,
@@ -127,6 +130,14 @@ class Delivery:
         )
         self._newest_first ^= len(claimed) % 2 == 1
         return claimed
+
+    def _waits_for_recordings(self) -> bool:
+        """Whether the recordings' disk is away: without it every message would be held for want of audio."""
+        if self._gone:
+            self._gone = self._workers.run(self._recordings_gone) or ""
+            if not self._gone:
+                self._telemetry.service("recordings_back")
+        return bool(self._gone)
 
     def _unreadable(self, message_id: str, why: str) -> None:
         self._telemetry.trouble("held", why, message=message_id)
@@ -217,6 +228,8 @@ class Delivery:
         due_at = next_try(self._schedule, attempt.queued_at, age_by, self._jitter())
         if due_at is None and not (verdict.ours or verdict.ended_here):
             return None
+        if self._gone:
+            return now
         if verdict.unreachable:
             return now + timedelta(seconds=self._window.pause(self._clock.seconds()))
         return now + (self._schedule.longest if due_at is None else due_at - age_by)
@@ -224,7 +237,14 @@ class Delivery:
     def _send(self, attempt: Attempt) -> Verdict:
         try:
             message = self._workers.run(self._composer.compose, attempt)
-        except (ComposeError, RecordingError) as error:
+        except RecordingError as error:
+            gone = self._workers.run(self._recordings_gone)
+            if gone is None:
+                return Held(one_line(str(error), 300))
+            self._telemetry.trouble("recordings_gone", gone)
+            self._gone = one_line(gone, 300)
+            return Deferred(None, self._gone, ours=True)
+        except ComposeError as error:
             return Held(one_line(str(error), 300))
         except (OSError, MemoryError) as error:
             return Deferred(None, one_line(str(error), 300), ours=True)

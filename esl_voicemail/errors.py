@@ -45,5 +45,9 @@ class JournalError(VoicemailError):
     """The journal did not take or give what it was asked to."""
 
 
+class DiskError(JournalError):
+    """The journal's disk is full, read-only or broken: nothing is wrong with what is on it."""
+
+
 class ComposeError(VoicemailError):
     """A mail cannot be built from what is kept: a person has to look."""

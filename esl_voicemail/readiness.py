@@ -1,10 +1,9 @@
 """Whether new calls can be taken, and if not, why: looked up at an interval, answered from memory."""
 
-from collections.abc import Callable
-
 from gevent.event import Event
 
 from esl_voicemail.clock import Clock
+from esl_voicemail.storage import Storage
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
@@ -15,19 +14,17 @@ _SLOW: str | None = "the recordings folder does not answer"
 
 
 class Readiness:
-    """Watches the recordings folder; a scraper or a probe that asks often costs nothing."""
+    """Watches the storage; a scraper or a probe that asks often costs nothing."""
 
     def __init__(
         self,
         workers: Workers,
-        trouble: Callable[[], str | None],
-        free_bytes: Callable[[], int],
+        storage: Storage,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
         self._workers = workers
-        self._trouble = trouble
-        self._free_bytes = free_bytes
+        self._storage = storage
         self._telemetry = telemetry
         self._clock = clock
         self._looked = clock(), clock.seconds()
@@ -44,7 +41,7 @@ class Readiness:
 
     def look(self) -> None:
         """Look now, and say what changed."""
-        trouble = self._workers.run_within(_SLOWEST_SECONDS, self._trouble, _SLOW)
+        trouble = self._workers.run_within(_SLOWEST_SECONDS, self._storage.trouble, _SLOW)
         if trouble and trouble != self._last:
             self._telemetry.trouble("not_ready", trouble)
         elif self._last and not trouble:
@@ -52,7 +49,8 @@ class Readiness:
         self._last = trouble
         self._telemetry.ready(not self.reasons())
         self._look_at_the_clock()
-        self._telemetry.free(self._workers.run_within(_SLOWEST_SECONDS, self._free_bytes, 0))
+        self._workers.run_within(_SLOWEST_SECONDS, self._storage.reserve.tend, None)
+        self._telemetry.free(self._workers.run_within(_SLOWEST_SECONDS, self._storage.free_bytes, 0))
 
     def _look_at_the_clock(self) -> None:
         """What is shown in mails is the wall clock's: whoever reads of an odd hour finds here why."""

@@ -29,6 +29,11 @@ from esl_voicemail.workers import Workers
 
 # A row younger than this may belong to a call whose file the switch has not opened yet.
 _YOUNG = timedelta(minutes=10)
+# So long a recording that we may not read waits for somebody to let us; then whoever it is for is told.
+_FORBIDDEN = timedelta(hours=1)
+# A name may say any time; so far ahead of the clock, nobody called.
+_AHEAD = timedelta(days=1)
+_STUCK_AT_MOST = 1000
 _KNOWN_AT_ONCE = 500
 _BEGIN_SECONDS = 30.0
 
@@ -143,7 +148,7 @@ class Recovery:
             self._each(orphans, lambda one: self._adopt(one[0], *one[1]))
             # Killed between its row and its move, the last process left it here.
             lost = [path for path, (_, message_id) in part if known.get(message_id) == VoicemailState.LOST]
-            self._each(lost, self._set_aside)
+            self._each((path for path in lost if path not in self._spool.forbidden), self._set_aside)
 
     def _set_aside(self, path: Path) -> None:
         self._workers.run(self._spool.set_aside, path)
@@ -151,10 +156,13 @@ class Recovery:
     def _retire(self) -> None:
         """Remove audio and forget callers whose every recipient was final longer ago than the retention."""
         before, forgotten = self._clock.earliest() - self._retention, False
-        while old := self._journal.past_retention(before):
-            if not self._each(old, lambda one: self._forget(one, before)):
-                break
-            forgotten = True
+        stuck: list[str] = []  # what cannot go must not keep the others here
+        while len(stuck) < _STUCK_AT_MOST and (old := self._journal.past_retention(before, stuck)):
+            for one in old:
+                if self._each([one], lambda one: self._forget(one, before)):
+                    forgotten = True
+                else:
+                    stuck.append(one.message_id)
         if forgotten:
             self._journal.empty_log()
 
@@ -184,16 +192,26 @@ class Recovery:
         except RecordingError as error:
             self._lose(left, path, str(error))
             return
+        except PermissionError as error:
+            if self._clock.earliest() - left.call.arrived_at < _FORBIDDEN:
+                raise
+            # The file stays, and so does what readiness says of it.
+            self._close_lost(left)
+            self._telemetry.recovered("lost", message=left.message_id, why=str(error))
+            return
         if recording.duration_ms == 0:
             # Whoever lost control of this call cannot know whether its caller spoke.
             self._discard(left)
         else:
             self._keep(left.message_id, left.call, recording, left.recipients, "kept")
 
-    def _lose(self, left: OpenCall, path: Path, why: str) -> None:
+    def _close_lost(self, left: OpenCall) -> None:
         if self._journal.lose(left.message_id, CallResult.RECORD_FAILED, self._clock(), left.recipients):
             self._kept()
             self._telemetry.message_closed(left.call.mailbox, VoicemailState.LOST)
+
+    def _lose(self, left: OpenCall, path: Path, why: str) -> None:
+        self._close_lost(left)
         aside = self._workers.run(self._spool.quarantine, path)
         self._telemetry.recovered("lost", message=left.message_id, why=why, to=str(aside))
 
@@ -211,8 +229,10 @@ class Recovery:
         known = self._mailboxes.get(mailbox) or self._mailboxes.get(DEFAULT)
         try:
             arrived_at = ULID.from_str(message_id).datetime
-        except ValueError:
+        except (ValueError, OverflowError, OSError):
             known = None
+        else:
+            known = known if arrived_at < self._clock.latest() + _AHEAD else None
         if known is None:
             # It stays where it is: a mailbox may come back, and then its message is not lost.
             raise RecordingError(

@@ -335,7 +335,7 @@ class Session:
             call=self._call,
             call_id=self._channel.call_id,
             mailbox=self._named,
-            message=self._message_id if self._recording else None,
+            message=self._message_id if self._recording or self._result is CallResult.SALVAGED else None,
             recording=self._recording,
             ended_by=self._ended_by,
             why=self._why,

@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from esl_voicemail import disk
@@ -41,13 +41,15 @@ class Seen:
 class Spool:
     """The folder the switch records into, and the one for what cannot be read.
 
-    `identity` is a file of the storage directory that holds the same words as the folder's mark.
+    `identity` is a file of the storage directory that holds the same words as the folder's mark. `forbidden`
+    are recordings that the switch wrote and we may not read: the next one would be as well.
     """
 
     recordings: Path
     corrupt: Path
     min_free_bytes: int = 0
     identity: Path | None = None
+    forbidden: set[Path] = field(default_factory=set, compare=False)
 
     def take(self) -> None:
         """Mark the folder as this storage's, the first time; RecordingError when it is another's."""
@@ -92,6 +94,13 @@ class Spool:
                 return f"{folder}/{shadow}: the switch would write there instead; remove or rename it"
         except OSError as error:
             return f"{folder}: cannot be read: {error.strerror}"
+        for path in tuple(self.forbidden):
+            if os.path.lexists(path) and not os.access(path, os.R_OK):
+                return (
+                    f"{path}: the switch records what this service may not read; give both a common group "
+                    "and the folder its setgid bit, then the file too"
+                )
+            self.forbidden.discard(path)
         return disk.trouble(folder, self.min_free_bytes)
 
     def place(self, mailbox: str, message_id: str) -> Path:
@@ -109,6 +118,8 @@ class Spool:
                 raise RecordingError(f"{path.name}: is no plain file")
         except FileNotFoundError as error:
             raise RecordingError(f"{path.name}: {error.strerror}") from error
+        if not os.access(path, os.R_OK):
+            self.forbidden.add(path)
         shape = wav.inspect(path)
         if not shape.header_right:
             self._mend(path, shape)

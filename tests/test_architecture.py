@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"logline", "logwriter", "workers"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "binding", "esl.commands", "esl.arrival", "esl"}),
-    frozenset({"mail", "running", "esl.channel"}),
+    frozenset({"mail", "running", "storage", "esl.channel"}),
     frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks"}),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),

@@ -6,6 +6,7 @@ place is looked up, not assumed.
 """
 
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ class Wav:
 def inspect(path: Path) -> Wav:
     """Read a WAV file's shape; RecordingError when there is none or it is no PCM, OSError of the disk."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # To open a pipe is to wait for whoever writes into it.
+            raise ValueError("no plain file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             return _inspect(file, size)

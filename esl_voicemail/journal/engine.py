@@ -17,7 +17,7 @@ from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from esl_voicemail.errors import JournalError, StorageBusyError, VoicemailError
+from esl_voicemail.errors import DiskError, JournalError, StorageBusyError, VoicemailError
 
 FILE = "journal.sqlite"
 _BUSY_MS = 5000
@@ -32,6 +32,7 @@ _WRITING = (
     "secure_delete=ON",
     f"busy_timeout={_BUSY_MS}",
 )
+_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _READING = ("query_only=ON", f"busy_timeout={_BUSY_MS}")
 
 
@@ -181,6 +182,8 @@ def refused(engine: Engine, how: str, error: Exception) -> VoicemailError:
     said = getattr(error, "orig", None) or error
     if getattr(said, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageBusyError(f"{engine.url.database}: the journal is busy; try again")
+    if getattr(said, "sqlite_errorcode", 0) & 0xFF in _DISK:
+        return DiskError(f"{engine.url.database}: the journal {how}: {said}; is its disk full or read-only?")
     return JournalError(f"{engine.url.database}: the journal {how}: {said}")
 
 

@@ -4,7 +4,7 @@ The row says that the audio goes, the audio goes, then the row forgets: killed i
 what to do again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,11 +45,11 @@ class Mail:
     is_report: bool
 
 
-def past_retention(db: Connection, before: datetime, most: int) -> list[Kept]:
+def past_retention(db: Connection, before: datetime, but: Collection[str], most: int) -> list[Kept]:
     """Return calls closed, and their every recipient final, before that time; held mails keep theirs."""
     statement = (
         select(voicemails.c.message_id, voicemails.c.recording_file)
-        .where(_past(before))
+        .where(_past(before), voicemails.c.message_id.not_in(but))
         .order_by(voicemails.c.closed_at)
         .limit(most)
     )

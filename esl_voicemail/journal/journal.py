@@ -4,7 +4,7 @@ A state that is final stays final: every update names the state it starts from.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -146,9 +146,12 @@ class Journal:
         rows = self._writer.write(lambda db: db.execute(statement).all())
         return {row.message_id: row.state for row in rows}
 
-    def past_retention(self, before: datetime, most: int = 100) -> list[Kept]:
-        """Return calls whose every recipient was final before that time and that are not forgotten yet."""
-        return self._writer.write(lambda db: past_retention(db, before, most))
+    def past_retention(self, before: datetime, but: Collection[str] = (), most: int = 100) -> list[Kept]:
+        """Return calls whose every recipient was final before that time and that are not forgotten yet.
+
+        `but` are messages to leave out.
+        """
+        return self._writer.write(lambda db: past_retention(db, before, but, most))
 
     def give_up(self, message_id: str, before: datetime, now: datetime) -> bool:
         """Say that a call's audio goes now; False when one of its mails was queued again meanwhile."""

@@ -1,0 +1,63 @@
+"""The storage while it is in use: whether it can take a call now, how much room it has. Blocks on a disk."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from esl_voicemail import disk
+from esl_voicemail.disk import Reserve
+from esl_voicemail.journal.engine import FILE
+from esl_voicemail.spool import Spool
+
+_Identity = tuple[tuple[int, int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The recordings' folder and the journal's files, as they were when the journal was opened."""
+
+    spool: Spool
+    journal: Path
+    opened_as: _Identity
+    reserve: Reserve
+
+    @classmethod
+    def in_use(cls, spool: Spool, directory: Path) -> "Storage":
+        """Return the storage of a journal that has just been opened."""
+        journal = directory / FILE
+        return cls(spool, journal, _identity(journal), reserve_of(directory))
+
+    def trouble(self) -> str | None:
+        """Return why a call taken now could not be recorded or noted, or None when it can."""
+        trouble = self.spool.trouble()
+        if trouble:
+            return trouble
+        if _identity(self.journal) != self.opened_as:
+            # What is written now would be lost with this process.
+            return f"{self.journal}: the journal was removed or replaced while in use; restart the service"
+        return disk.trouble(self.journal.parent, self.spool.min_free_bytes)
+
+    def free_bytes(self) -> int:
+        """Return how much room recordings have, 0 when their disk does not say."""
+        try:
+            return shutil.disk_usage(self.spool.recordings).free
+        except OSError:
+            return 0
+
+
+def reserve_of(directory: Path) -> Reserve:
+    """Return the room kept aside beside the journal."""
+    return Reserve(directory / "journal.reserve")
+
+
+def _identity(journal: Path) -> _Identity:
+    """Which files the journal is, its log included."""
+    return tuple(map(_file, (journal, journal.with_name(f"{journal.name}-wal"))))
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
