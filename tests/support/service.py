@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,8 +48,9 @@ class Service:
 
     @property
     def log(self) -> str:
-        """All it has said so far."""
-        return (self.folder / "log").read_text()
+        """All it has said so far, but for a line that is just being written."""
+        said = (self.folder / "log").read_bytes()
+        return said[: said.rfind(b"\n") + 1].decode()
 
     @property
     def recordings(self) -> Path:
@@ -73,10 +76,10 @@ class Service:
         named = {"voicemail_mailbox": mailbox, "socket_resume": "true", **variables}
         return place_call(self.address, caller, variables=named, pace=pace)
 
-    def mails(self, count: int = 1) -> list[EmailMessage]:
+    def mails(self, count: int = 1, seconds: float = 30.0) -> list[EmailMessage]:
         """Wait for this many mails in the Maildir and return them, oldest first."""
         new = self.folder / "var" / "mail" / "new"
-        until(lambda: len(list(new.iterdir())) >= count, f"{count} mails")
+        until(lambda: len(list(new.iterdir())) >= count, f"{count} mails", seconds)
         found = [
             message_from_bytes(path.read_bytes(), policy=policy.default) for path in sorted(new.iterdir())
         ]
@@ -90,21 +93,44 @@ class Service:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def metrics(self) -> dict[str, float]:
+        """Return all samples of one moment by their whole names, labels included."""
+        lines = self.get("/metrics")[1].splitlines()
+        samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {series: float(value) for series, _, value in samples}
+
     def metric(self, series: str) -> float:
         """Return a sample's value by its whole name, labels included."""
-        for line in self.get("/metrics")[1].splitlines():
-            if line.startswith(f"{series} "):
-                return float(line.rpartition(" ")[2])
-        raise AssertionError(f"no series {series}")
+        return self.metrics()[series]
 
-    def in_progress(self) -> float:
+    def stages(self) -> dict[str, int]:
+        """Return how many calls it has in each stage that has any."""
+        named = {
+            found[1]: int(count)
+            for series, count in self.metrics().items()
+            if (found := re.fullmatch(r'voicemail_calls_in_progress{stage="(.*)"}', series))
+        }
+        assert named
+        return {stage: count for stage, count in named.items() if count}
+
+    def in_progress(self) -> int:
         """Return how many calls it has now, whatever their stage."""
-        lines = self.get("/metrics")[1].splitlines()
-        return sum(
-            float(line.rpartition(" ")[2])
-            for line in lines
-            if line.startswith("voicemail_calls_in_progress{")
+        return sum(self.stages().values())
+
+    def queued(self) -> int:
+        """Return how many mails it has still to send."""
+        now = self.metrics()
+        return int(
+            sum(now[f'voicemail_queue_messages{{state="{state}"}}'] for state in ("queued", "sending"))
         )
+
+    def refuses(self) -> bool:
+        """Whether nobody takes connections at its address."""
+        try:
+            socket.create_connection(self.address, timeout=10).close()
+        except ConnectionRefusedError:
+            return True
+        return False
 
     @property
     def descriptors(self) -> int:
