@@ -13,6 +13,7 @@ import gevent
 import pytest
 
 from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, Notice, Stage, TrialCaller
+from tests.support.held import held
 from tests.support.service import Service, command, running, start, until
 from tests.support.speech import attached, save, tone
 
@@ -255,11 +256,12 @@ def test_without_a_mailbox_to_take_it_the_call_goes_back_to_the_dialplan(tmp_pat
 def test_a_call_over_the_limit_goes_back_to_the_dialplan_and_the_others_go_on(tmp_path: Path) -> None:
     settings = {"switch": {"max_calls": 1}, "mailboxes": {"default": {"recipients": ["a@example.com"]}}}
     with running(tmp_path, settings) as service:
-        first = gevent.spawn(service.call, TrialCaller(speech=tone(4.0)), pace=2.0)
-        until(lambda: service.in_progress() == 1, "the first call")
-        second = service.call(TrialCaller(speech=SPEECH))
-        assert (second.handed_back, second.answered) == (True, False)
-        assert second.variables["voicemail_result"] == "refused"
+        with held(Stage.RECORDING):
+            first = gevent.spawn(service.call, TrialCaller(speech=tone(4.0)))
+            until(lambda: service.in_progress() == 1, "the first call")
+            second = service.call(TrialCaller(speech=SPEECH))
+            assert (second.handed_back, second.answered) == (True, False)
+            assert second.variables["voicemail_result"] == "refused"
         assert first.get(timeout=30).recorded_ms == 4000
         assert service.metric('voicemail_peers_refused_total{why="at_capacity"}') == 1
 
@@ -310,9 +312,9 @@ def test_a_restart_on_a_disk_that_is_full_sends_what_waits_and_takes_no_call(tmp
 def test_two_hundred_calls_at_once_are_all_delivered_exactly_once(service: Service) -> None:
     speeches = [tone(1.0 + n / 100, 200 + 5 * n) for n in range(200)]
     calls = [gevent.spawn(service.call, TrialCaller(speech=speech), pace=math.inf) for speech in speeches]
-    gevent.joinall(calls, timeout=90, raise_error=True)
-    assert all(call.value.error is None for call in calls)
-    heard = Counter(attached(mail) for mail in service.mails(200))
+    gevent.joinall(calls, timeout=180, raise_error=True)
+    assert all(call.get(block=False).error is None for call in calls)
+    heard = Counter(attached(mail) for mail in service.mails(200, 180))
     assert heard == Counter(speeches)
     assert len({mail["Message-ID"] for mail in service.mails(200)}) == 200
 
@@ -327,12 +329,11 @@ def test_a_message_of_five_minutes_arrives_whole(service: Service) -> None:
 
 def test_a_stopped_server_lets_its_calls_finish_and_takes_no_new_ones(tmp_path: Path) -> None:
     with running(tmp_path) as service:
-        call = gevent.spawn(service.call, TrialCaller(speech=tone(3.0)), pace=1.5)
-        until(lambda: list(service.recordings.glob("*.wav")), "the recording")
-        service.process.terminate()
-        until(lambda: service.lines("draining"), "draining")
-        with pytest.raises(OSError, match="refused"):
-            service.call(TrialCaller(speech=SPEECH))
+        with held(Stage.RECORDING):
+            call = gevent.spawn(service.call, TrialCaller(speech=tone(3.0)))
+            until(lambda: service.stages() == {"recording": 1}, "the recording")
+            service.process.terminate()
+            until(service.refuses, "it takes no new ones")
         assert call.get(timeout=30).recorded_ms == 3000
         assert service.process.wait(30) == 0
         assert len(service.mails()) == 1
@@ -342,9 +343,10 @@ def test_a_call_that_outlives_the_drain_is_mailed_by_the_next_server(tmp_path: P
     settings = {"switch": {"drain_seconds": 0}, "mailboxes": {"default": {"recipients": ["a@example.com"]}}}
     service = start(tmp_path, settings)
     try:
-        call = gevent.spawn(service.call, TrialCaller(speech=tone(3.0)), pace=1.5)
-        until(lambda: list(service.recordings.glob("*.wav")), "the recording")
-        assert service.stop() == 0
+        with held(Stage.RECORDING):
+            call = gevent.spawn(service.call, TrialCaller(speech=tone(3.0)))
+            until(lambda: service.stages() == {"recording": 1}, "the recording")
+            assert service.stop() == 0
         assert call.get(timeout=30).handed_back is False
         assert service.line_of(call.get().call_id)["result"] == "salvaged"
     finally:
@@ -358,7 +360,7 @@ def test_a_call_that_outlives_the_drain_is_mailed_by_the_next_server(tmp_path: P
 
 def test_the_journal_tells_the_story_of_a_call(service: Service) -> None:
     ended = service.call(TrialCaller(speech=SPEECH))
-    service.mails()
+    until(lambda: service.lines("delivery"), "it is delivered and noted")
     shown = command("messages", "show", ended.call_id, "--json", folder=service.folder)
     story = json.loads(shown.stdout)
     assert (story["state"], story["duration_ms"], story["caller"]["name"]) == ("kept", 3000, "Jan Kowalski")
