@@ -1,12 +1,15 @@
 """SIGHUP: the new configuration's mailboxes are taken whole, or the old ones stay."""
 
+import os
+import re
 import signal
 from pathlib import Path
 
 import gevent
 import yaml
 
-from esl_voicemail.trial.caller import TrialCaller
+from esl_voicemail.trial.caller import Stage, TrialCaller
+from tests.support.held import held
 from tests.support.service import DEFAULTS, Service, running, until
 from tests.support.speech import tone
 
@@ -31,6 +34,7 @@ def test_a_new_mailbox_takes_calls_after_the_signal(service: Service) -> None:
     assert ended.recorded_ms == 2000
     (mail,) = service.mails()
     assert mail["To"] == "n@example.com"
+    assert service.line_of(ended.call_id)["mailbox"] == "night"
     series = 'voicemail_calls_total{mailbox="night",reason="direct",result="recorded"}'
     assert service.metric(series) == 1
 
@@ -66,9 +70,9 @@ BAD: dict[str, str | bytes] = {
 
 
 def test_bad_configurations_of_every_kind_change_nothing_for_the_calls_in_progress(tmp_path: Path) -> None:
-    with running(tmp_path, GOOD) as service:
-        call = gevent.spawn(service.call, TrialCaller(speech=tone(4.0)), pace=1.0)
-        until(lambda: list(service.recordings.glob("*.wav")), "the recording")
+    with running(tmp_path, GOOD) as service, held(Stage.RECORDING) as released:
+        call = gevent.spawn(service.call, TrialCaller(speech=tone(4.0)))
+        until(lambda: service.stages() == {"recording": 1}, "the recording")
         before = service.config.read_bytes()
         for kind, text in BAD.items():
             said = reload(service, text)
@@ -80,14 +84,42 @@ def test_bad_configurations_of_every_kind_change_nothing_for_the_calls_in_progre
         service.config.write_bytes(before)
         assert service.metric('voicemail_config_reloads_total{result="refused"}') == len(BAD) + 2
         assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
+        released.set()
         assert call.get(timeout=30).recorded_ms == 4000
         assert [mail["To"] for mail in service.mails(2)] == ["a@example.com"] * 2
         assert reload(service)["result"] == "taken"
 
 
-def test_many_signals_at_once_are_all_heeded_by_one_reload(service: Service) -> None:
-    for _ in range(50):
-        service.process.send_signal(signal.SIGHUP)
-    until(lambda: service.lines("reload"), "a reload")
+def reader_of(pipe: Path) -> int | None:
+    """Return a way to write to whoever reads a named pipe, None while nobody does."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+def heeded(service: Service) -> bool:
+    """Whether no signal waits to be seen by the process."""
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return not any(int(mask, 16) for mask in re.findall(r"(?m)^(?:Sig|Shd)Pnd:\t(\w+)$", status))
+
+
+def test_many_signals_during_a_reload_are_all_heeded_by_one_more(service: Service) -> None:
+    text = service.config.read_bytes()
+    service.config.unlink()
+    os.mkfifo(service.config)
+    service.process.send_signal(signal.SIGHUP)
+    for count in (1, 2):
+        reader = until(lambda: reader_of(service.config), "the configuration is read")
+        if count == 1:
+            for _ in range(50):
+                service.process.send_signal(signal.SIGHUP)
+            until(lambda: heeded(service), "it has the signals")
+            assert service.get("/healthz")[0] == 200
+        os.write(reader, text)
+        os.close(reader)
+        until(lambda count=count: len(service.lines("reload")) == count, "the reload")
     assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
+    assert reader_of(service.config) is None
     assert service.stop() == 0
+    assert [line["result"] for line in service.lines("reload")] == ["taken", "taken"]
