@@ -2,7 +2,7 @@
 
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,16 +19,18 @@ from tests.support.smtp import Accepted, ScriptedSmtp, scripted_smtp
 
 OPERATOR = "ops@example.com"
 QUICK = Timeouts(3, 3, 3, 3, 3, 3, 0.5)
+PATIENT = Timeouts(60, 60, 60, 60, 60, 60, 0.5)
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens at, kept from all but a server that is started at it."""
+    with socket.socket() as kept:
+        # With it on both sides, as it is on the server's, Linux lets one of them listen.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 def away(port: int) -> SmtpTransport:
@@ -91,16 +93,24 @@ def message_of(accepted: Accepted) -> str:
 
 
 def test_no_connection_is_made_while_the_server_rests_not_even_for_a_new_message(
-    posts: Callable[..., Post], closed_port: int
+    posts: Callable[..., Post], closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post = posts(away(closed_port))
-    post.keep(ANNA)
+    claim, rounds = post.delivery._claim, []
+    monkeypatch.setattr(post.delivery, "_claim", lambda: rounds.append(claim()) or rounds[-1])
+
+    def another_round(after: int) -> bool:
+        post.delivery.wake()
+        # The first to end may have begun before.
+        return len(rounds) >= after + 2
+
+    old = post.keep(ANNA)
     post.run()
     with scripted_smtp(port=closed_port) as server:
-        new = post.keep(JAN)
-        post.delivery.wake()
-        gevent.sleep(0)
-        assert post.states(new) == {JAN: "queued"}
+        new, before = post.keep(JAN), len(rounds)
+        until(lambda: another_round(before), "the runner has looked for something to send")
+        assert not any(rounds[before:])
+        assert (post.states(old), post.states(new)) == ({ANNA: "queued"}, {JAN: "queued"})
         assert server.connections == 0
         post.advance(timedelta(seconds=10))
         until(lambda: len(server.accepted) == 2, "both, once its rest is over")
@@ -413,18 +423,21 @@ def test_a_clock_set_back_makes_no_haste(posts: Callable[..., Post], server: Scr
 def test_a_clock_set_forward_while_a_mail_is_being_sent_does_not_have_it_sent_by_another(
     posts: Callable[..., Post], server: ScriptedSmtp
 ) -> None:
-    server.silence("FINAL", times=1, accept=True)
-    post = posts(SmtpTransport(server.host, server.port, "none", timeouts=Timeouts(9, 9, 9, 9, 9, 9, 0.5)))
+    server.hold("FINAL", times=1)
+    post = posts(SmtpTransport(server.host, server.port, "none", timeouts=PATIENT))
     message_id = post.keep(ANNA)
     post._running = gevent.spawn(post.delivery.run)
-    until(lambda: server.accepted, "it is on its way")
+    until(lambda: server.held, "it is on its way")
     post.set_clock(timedelta(hours=5))
     post.ran += 120
     other = post.keep(JAN)
     post.delivery.wake()
     until(lambda: post.states(other) == {JAN: "delivered"}, "the runner has looked again")
     assert post.states(message_id) == {ANNA: "sending"}
-    assert len(server.accepted) == 2
+    server.release()
+    post.settle()
+    assert post.states(message_id) == {ANNA: "delivered"}
+    assert [one.recipient for one in server.accepted] == [JAN, ANNA]
 
 
 # --- calls without audio ---------------------------------------------------------------------------------
@@ -449,16 +462,19 @@ def test_a_call_whose_recording_failed_is_mailed_without_audio(
 def test_a_mail_held_and_released_while_it_is_being_sent_is_not_sent_by_another_too(
     posts: Callable[..., Post], server: ScriptedSmtp, tmp_path: Path
 ) -> None:
-    server.silence("FINAL", times=1, accept=True)
-    post = posts(SmtpTransport(server.host, server.port, "none", timeouts=Timeouts(4, 4, 4, 4, 4, 4, 0.5)))
+    server.hold("FINAL", times=1)
+    post = posts(SmtpTransport(server.host, server.port, "none", timeouts=PATIENT))
     message_id = post.keep(ANNA)
     post._running = gevent.spawn(post.delivery.run)
-    until(lambda: server.accepted, "it is on its way")
+    until(lambda: server.held, "it is on its way")
     with JournalEditor(tmp_path, tmp_path) as editor:
         for verb in (HOLD, RELEASE):
             assert editor.change(message_id, verb, NOW)
     other = post.keep(JAN)
     post.delivery.wake()
     until(lambda: post.states(other) == {JAN: "delivered"}, "the runner has looked again")
-    assert [one.recipient for one in server.accepted] == [ANNA, JAN]
     assert post.states(message_id) == {ANNA: "queued"}
+    server.release()
+    until(lambda: post.states(message_id) == {ANNA: "delivered"}, "it is taken")
+    post.settle()
+    assert [one.recipient for one in server.accepted] == [JAN, ANNA]

@@ -108,7 +108,7 @@ class ScriptedSmtp:
         self._ask(do="change", **settings)
 
     def forget(self) -> None:
-        """Start afresh: no orders, nothing recorded."""
+        """Start afresh: no orders, nothing held, nothing recorded."""
         self._ask(do="forget")
         self._accepted = []
 
@@ -134,6 +134,11 @@ class ScriptedSmtp:
     def most_at_once(self) -> int:
         """How many connections were open together at most."""
         return int(self._ask(do="seen")["most_at_once"])
+
+    @property
+    def held(self) -> int:
+        """How many connections wait for `release` now."""
+        return int(self._ask(do="seen")["held"])
 
     @property
     def transcript(self) -> list[str]:

@@ -64,6 +64,7 @@ class Server:
         self.lock = threading.Lock()
         self.released = threading.Event()
         self.open = 0
+        self.held = 0
         self.forget()
         self.tls: ssl.SSLContext | None = None
         if setup["certificate"]:
@@ -77,8 +78,10 @@ class Server:
         self.listener.listen(_BACKLOG)
 
     def forget(self) -> None:
-        """Start afresh: no orders, nothing recorded."""
+        """Start afresh: no orders, nothing held, nothing recorded."""
+        self.released.set()
         with self.lock:
+            self.released = threading.Event()
             self.epoch = object()
             self.orders: list[Order] = []
             self.accepted: list[dict[str, str]] = []
@@ -174,7 +177,10 @@ class Session:
         if order.action == "say_and_drop":
             self.say(order.reply)
         elif order.action == "hold":
-            self.server.released.wait()
+            released = self.server.released
+            self.count_held(1)
+            released.wait()
+            self.count_held(-1)
             return None
         elif order.action == "silence":
             while True:
@@ -192,6 +198,10 @@ class Session:
         elif order.action == "reset":
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise Gone
+
+    def count_held(self, by: int) -> None:
+        with self.server.lock:
+            self.server.held += by
 
     def answer(self, step: str, *, usual: bytes | None = None, recipient: str | None = None) -> int:
         """Say what is ordered for a step, or the usual; return the reply's code."""
@@ -323,6 +333,7 @@ def _obey(server: Server, order: dict[str, Any]) -> dict[str, Any]:
             return {
                 "connections": server.connections,
                 "most_at_once": server.most_at_once,
+                "held": server.held,
                 "transcript": server.transcript,
             }
     return {}
