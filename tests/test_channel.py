@@ -22,6 +22,7 @@ from esl_voicemail.errors import CallerGoneError, ControlLostError
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Room
 from esl_voicemail.model import EndedBy
+from tests.support.service import until
 
 REPLY = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
 CONNECTED = (
@@ -320,7 +321,9 @@ def test_the_limit_is_kept_by_the_clock_though_gaps_left_the_file_short(
     """FreeSWITCH writes nothing for gaps in RTP: a limit of 1 s may leave 0.4 s of audio."""
     channel, switch = pair
     channel.perform(Record("a-1", Path("/r/a.wav"), 1, 5))
-    gevent.spawn_later(1.0, switch.sendall, REPLY + completed(variable_record_ms="400"))
+    over = soon(1.0)
+    until(lambda: time.monotonic() >= over, "the limit")
+    switch.sendall(REPLY + completed(variable_record_ms="400"))
     happened = channel.receive(soon())
     assert isinstance(happened, ApplicationDone)
     assert happened.ended_by is EndedBy.LIMIT
