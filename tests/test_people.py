@@ -445,11 +445,11 @@ class TestBesideARunningService:
         assert mail("drop", "--to", ANNA) == f"{ANNA}  queued -> dropped\n"
         assert mail("hold", "--to", JAN) == f"{JAN}  queued -> held\n"
         assert mail("release") == f"{ANNA}  left alone: is dropped\n{JAN}  held -> queued\n"
-        until(lambda: smtp.accepted, "what is released goes out", 10)
+        until(lambda: smtp.accepted, "what is released goes out")
         assert [one.recipient for one in smtp.accepted] == [JAN]
         until(lambda: service.lines("delivery")[2:], "it is marked")
         assert mail("retry") == f"{ANNA}  dropped -> queued\n{JAN}  left alone: is delivered\n"
-        until(lambda: len(smtp.accepted) == 2, "what is tried again goes out", 10)
+        until(lambda: len(smtp.accepted) == 2, "what is tried again goes out")
         assert [one.recipient for one in smtp.accepted] == [JAN, ANNA]
         assert service.stop() == OK
         assert "journal_refused" not in service.log
