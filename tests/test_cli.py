@@ -82,7 +82,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     with running(folder, {"mailboxes": mailboxes, "log": {"mask_numbers": False}}) as service:
         speaker = TrialCaller(name="Łucja „Ż”", speech=A_SECOND * 3)
         heard = service.call(speaker, voicemail_reason="busy")
-        service.mails(2)
+        until(lambda: service.lines("delivery")[1:], "both mails are delivered and noted")
         silent = service.call(TrialCaller(hang_up=Moment(Stage.GREETING, 0.5)))
         both = until(lambda: [line for line in service.lines("call") if line.get("result")][1:], "two calls")
         assert both

@@ -29,7 +29,7 @@ def test_a_caller_gone_before_a_busy_service_says_connect_is_counted_and_not_stu
         office.service.process.send_signal(signal.SIGCONT)
     channel.ended()
     office.no_mail()
-    calls = office.service.lines("call")
+    calls = until(lambda: office.service.lines("call"), "the call's line")
     print(calls)
     assert len(calls) == 1
     assert calls[0]["result"] in {"control_lost", "hangup_before_answer"}
@@ -56,7 +56,8 @@ def test_a_recording_survives_the_death_of_the_service_and_is_mailed_after_its_r
     assert speech.same_wave(said, message.audio) > 0.9
     assert message.fields["Note"] == CUT_OFF
     assert (message.who, message.fields["Number"]) == (NAME, "+48 601 234 567")
-    assert office.service.metric('voicemail_recovered_total{kind="kept"}') == 1
+    kept = 'voicemail_recovered_total{kind="kept"}'
+    until(lambda: office.service.metric(kept) == 1, "recovery has counted it")
 
 
 @pytest.mark.parametrize("trouble", ["gone", "shadowed"])
