@@ -174,9 +174,9 @@ class Undelivered:
 class Attempt:
     """One try to bring one voicemail to one recipient; `number` counts from 1.
 
-    `mail_domain` ends the Message-ID, the same on every try. `suspect`: the service crashed twice while this
-    was being sent. With `undelivered` it is no voicemail but the report, to the operator, that somebody else
-    did not get it.
+    `mail_domain` ends the Message-ID, the same on every try. With `undelivered` it is no voicemail but the
+    report, to the operator, that somebody else did not get it. `suspect`: the service crashed twice while
+    this was being sent.
     """
 
     delivery_id: int
@@ -185,8 +185,8 @@ class Attempt:
     number: int
     queued_at: datetime
     mail_domain: str
-    suspect: bool = False
     undelivered: Undelivered | None = None
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
+from shutil import copyfile
 
 import gevent
 import pytest
@@ -307,6 +308,37 @@ def test_a_restart_on_a_disk_that_is_full_sends_what_waits_and_takes_no_call(tmp
         ended = service.call(TrialCaller(speech=SPEECH))
         assert (ended.handed_back, ended.answered) == (True, False)
         assert "less than storage.min_free_mb" in service.get("/readyz")[1]
+
+
+def test_a_restart_without_the_recordings_disk_holds_no_mail_and_sends_all_once_it_is_back(
+    tmp_path: Path,
+) -> None:
+    down = {"host": "127.0.0.1", "port": 9, "security": "none"}
+    with running(tmp_path, {"mail": {"smtp": down}}) as service:
+        assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 3000
+        service.stop()
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "var" / "recordings").rename(elsewhere)
+    (tmp_path / "var" / "recordings").mkdir()
+    with running(tmp_path) as service:
+        until(lambda: service.lines("recordings_gone"), "it is said")
+        assert "is not the folder used before" in service.get("/readyz")[1]
+        service.recordings.rmdir()
+        elsewhere.rename(service.recordings)
+        (mail,) = service.mails(1)
+        assert attached(mail) == SPEECH
+        assert service.metric('voicemail_queue_messages{state="held"}') == 0
+
+
+def test_a_journal_that_is_replaced_under_the_service_sends_calls_back(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 3000
+        journal = tmp_path / "var" / "journal.sqlite"
+        journal.rename(tmp_path / "older")
+        copyfile(tmp_path / "older", journal)
+        ended = service.call(TrialCaller(speech=SPEECH))
+        assert (ended.handed_back, ended.answered) == (True, False)
+        until(lambda: "removed or replaced" in service.get("/readyz")[1], "/readyz says so")
 
 
 def test_two_hundred_calls_at_once_are_all_delivered_exactly_once(service: Service) -> None:

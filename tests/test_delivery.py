@@ -616,3 +616,36 @@ def test_one_recipient_whom_a_server_wants_a_login_for_keeps_nobody_else_waiting
     post.run()
     assert all(post.states(one) == {ANNA: "delivered"} for one in others)
     assert all(post.states(one) == {JAN: "queued"} for one in asked)
+
+
+def test_audio_that_changed_since_it_was_kept_is_held_and_not_sent_as_if_whole(post, server):
+    message_id = post.keep(ANNA)
+    next(post.folder.glob(f"*{message_id}*")).write_bytes(sound(80))
+    post.run()
+    assert post.states(message_id) == {ANNA: "held"}
+    assert "has changed since it was kept" in post.to(message_id)[ANNA].reply
+    assert server.accepted == []
+
+
+def test_while_the_recordings_disk_is_away_mails_wait_and_none_is_held(posts, server):
+    folder_is_away = ["recordings: is not the folder used before"]
+    post = posts(
+        smtp_transport(server), recordings_gone=lambda: folder_is_away[0] if folder_is_away else None
+    )
+    ids = [post.keep(ANNA, JAN) for _ in range(5)]
+    paths = list(post.folder.glob("*.wav"))
+    for path in paths:
+        path.rename(path.with_suffix(".away"))
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: post.lines("recordings_gone"), "it is said")
+    post.now += timedelta(days=9)
+    post.ran += timedelta(days=9).total_seconds()
+    post.delivery.wake()
+    until(lambda: not post.delivery._under_way, "nothing is being sent")
+    assert all(set(post.states(one).values()) == {"queued"} for one in ids)
+    for path in paths:
+        path.with_suffix(".away").rename(path)
+    folder_is_away.clear()
+    post.delivery.wake()
+    until(lambda: len(server.accepted) == 10, "all of them, at once")
+    assert len(post.lines("recordings_back")) == 1

@@ -294,3 +294,37 @@ def test_a_mail_whose_delivery_the_journal_cannot_note_is_sent_once_and_settled_
             assert {line["result"] for line in service.lines("delivery")} == {"delivered"}
             assert sorted(mail.recipient for mail in server.accepted) == RECIPIENTS
             assert service.metric('voicemail_queue_messages{state="sending"}') == 0
+
+
+@aside
+def test_a_restart_on_a_disk_without_a_byte_left_opens_the_journal_and_sends_what_waits(folder: Path) -> None:
+    with scripted_smtp() as server:
+        out = {"smtp": {"host": server.host, "port": server.port, "security": "none"}}
+        chosen = settings(min_free_mb=8, mail=out)
+        server.say("CONNECT", "421 come back later")
+        with on_small_disks(folder, chosen, megabytes=32) as (service, disks):
+            assert service.call(CALLER, pace=math.inf).recorded_ms == 6000
+            until((folder / "var" / "journal.reserve").exists, "room is kept aside", 20)
+            assert service.stop() == 0
+            with disks.state.full():
+                server.forget()
+                with running(folder, chosen) as restarted:
+                    until(lambda: len(server.accepted) == 2, "both mails are sent")
+                    assert_handed_back(restarted)
+                    assert restarted.stop() == 0
+
+
+@aside
+def test_recordings_that_may_not_be_read_send_calls_back_until_they_may(folder: Path) -> None:
+    with running(folder, settings(min_free_mb=0)) as service:
+        with call_in(Stage.RECORDING, service, CALLER) as end:
+            [recording] = service.recordings.glob("*.wav")
+            recording.chmod(0)
+            ended = end()
+        assert service.line_of(ended.call_id)["result"] == "salvaged"
+        assert_handed_back(service)
+        until_not_ready(service, "the switch records what this service may not read")
+        recording.chmod(0o640)
+        until_ready(service)
+        mails = service.mails(2, 90)
+        assert [attached(mail) for mail in mails] == [SPEECH[: ended.recorded_ms * 16]] * 2

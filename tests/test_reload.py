@@ -123,3 +123,19 @@ def test_many_signals_during_a_reload_are_all_heeded_by_one_more(service: Servic
     assert reader_of(service.config) is None
     assert service.stop() == 0
     assert [line["result"] for line in service.lines("reload")] == ["taken", "taken"]
+
+
+def test_a_file_cut_off_before_its_mailboxes_changes_nothing(service: Service) -> None:
+    assert reload(service, {"mailboxes": {"sales": {"recipients": ["s@example.com"]}}})["came"] == "sales"
+    assert reload(service, {"defaults": {"language": "en"}})["result"] == "taken"
+
+
+def test_a_reload_that_waits_for_a_dead_disk_keeps_no_signal_waiting(tmp_path: Path) -> None:
+    settings = {**GOOD, "mailboxes_dir": str(tmp_path / "more")}
+    (tmp_path / "more").mkdir()
+    with running(tmp_path, settings) as service:
+        os.mkfifo(tmp_path / "more" / "night.yaml")  # whoever opens it waits, as for a disk that is gone
+        service.process.send_signal(signal.SIGHUP)
+        service.process.send_signal(signal.SIGHUP)
+        assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
+        assert service.stop(seconds=20) == 0

@@ -6,6 +6,7 @@ Meant for a worker thread, as it reads a disk and may run a codec; the mail's sh
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
+from hashlib import sha256
 
 from gevent.monkey import get_original
 
@@ -41,13 +42,14 @@ class Composer:
 
     def _audio(self, recording: Recording, name: str) -> Attachment:
         path = recording.path
+        as_kept = attachment(path, "wav")
+        if recording.sha256 and sha256(as_kept).hexdigest() != recording.sha256:
+            raise RecordingError(f"{path.name}: has changed since it was kept, {len(as_kept)} bytes now")
         try:
-            content = attachment(path, name)
+            content = as_kept if name == "wav" else attachment(path, name)
         except RecordingError:
-            if name == "wav":
-                raise
             content = b""
         if not content:
             # What a codec refuses, a mail can still carry as it was recorded.
-            name, content = "wav", attachment(path, "wav")
+            name, content = "wav", as_kept
         return Attachment(content, FORMATS[name].suffix, FORMATS[name].subtype)

@@ -4,10 +4,12 @@ import io
 import itertools
 import struct
 import wave
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from hashlib import sha256
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -80,6 +82,7 @@ class Post:
         box: Mailbox | None = None,
         connections: int = 4,
         operator: str | None = None,
+        recordings_gone: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.now = NOW
         self.ran = 0.0
@@ -104,6 +107,7 @@ class Post:
             schedule=Schedule(),
             max_connections=connections,
             operator=operator,
+            recordings_gone=recordings_gone,
         )
         self._running: gevent.Greenlet[..., None] | None = None
 
@@ -120,7 +124,8 @@ class Post:
         message_id = self.begin(key)
         path = self.folder / f"{key}.{message_id}.wav"
         path.write_bytes(sound() if audio is None else audio)
-        recording = Recording(path, 1000, path.stat().st_size, "0" * 64)
+        digest = sha256(path.read_bytes()).hexdigest()
+        recording = Recording(path, 1000, path.stat().st_size, digest)
         recipients = recipients or (ANNA,)
         assert self.journal.keep(message_id, recording, EndedBy.KEY, recipients, now=self.now)
         return message_id
