@@ -5,8 +5,9 @@ Each test with `@aside` runs as a process that may mount (`tests.support.small_d
 
 import math
 import resource
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -328,3 +329,20 @@ def test_recordings_that_may_not_be_read_send_calls_back_until_they_may(folder: 
         until_ready(service)
         mails = service.mails(2, 90)
         assert [attached(mail) for mail in mails] == [SPEECH[: ended.recorded_ms * 16]] * 2
+
+
+@aside
+def test_who_a_recording_was_for_that_nobody_lets_us_read_is_told_after_an_hour(folder: Path) -> None:
+    with running(folder, settings(min_free_mb=0)) as service:
+        with call_in(Stage.RECORDING, service, CALLER) as end:
+            [recording] = service.recordings.glob("*.wav")
+            recording.chmod(0)
+            end()
+        with closing(sqlite3.connect(folder / "var" / "journal.sqlite")) as journal, journal:
+            journal.execute("UPDATE voicemails SET arrived_at = arrived_at - 3600000")
+        mails = service.mails(2, 90)
+        assert [list(mail.iter_attachments()) for mail in mails] == [[], []]
+        assert "601 234 567" in text_of(mails[0])
+        assert recording.exists()
+        assert_handed_back(service)
+        until_not_ready(service, "the switch records what this service may not read")

@@ -18,7 +18,7 @@ from esl_voicemail.config import Config, load
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
-from esl_voicemail.model import Call, Caller, CallResult, Delivered, Held, Reason
+from esl_voicemail.model import Call, Caller, CallResult, Delivered, EndedBy, Held, Reason
 from esl_voicemail.recovery import Recovery, Rhythm
 from esl_voicemail.spool import MARK, Spool
 from esl_voicemail.telemetry import Telemetry
@@ -430,6 +430,33 @@ def test_a_held_mail_keeps_its_audio_for_as_long_as_it_is_held(house: House) -> 
     house.pass_by(timedelta(days=400))
     house.recover()
     assert path.exists()
+
+
+def test_a_file_whose_name_speaks_of_a_time_to_come_is_left_where_it_is_and_said(house: House) -> None:
+    tomorrow = ULID.from_datetime(house.now() + timedelta(days=2))
+    for message_id in (str(tomorrow), "76EZ91ZPZZ0000000000000000"):
+        path = aged(save(house.spool.place("sales", message_id), tone(1.0)))
+        house.recover()
+        assert path.exists()
+        assert house.state(message_id) == "unknown"
+        assert [line for line in house.said if "event=recovery_stopped" in line and path.name in line]
+
+
+def test_audio_that_cannot_be_removed_keeps_no_other_from_going(house: House) -> None:
+    paths = []
+    for _ in range(102):
+        message_id, path = house.open_call()
+        save(path, tone(0.1))
+        recording = house.spool.admit(path)
+        house.journal.keep(message_id, recording, EndedBy.KEY, [], now=house.now())
+        paths.append(path)
+    for path in paths[:101]:
+        path.unlink()
+        path.mkdir()  # which no unlink removes
+    house.pass_by(timedelta(days=31))
+    house.recover()
+    assert not paths[101].exists()
+    assert [line for line in house.said if "event=recovery_stopped" in line]
 
 
 # --- while serving ---------------------------------------------------------------------------------------
