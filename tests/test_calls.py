@@ -341,6 +341,7 @@ def test_a_journal_that_is_replaced_under_the_service_sends_calls_back(tmp_path:
         until(lambda: "removed or replaced" in service.get("/readyz")[1], "/readyz says so")
 
 
+@pytest.mark.timeout(400)
 def test_two_hundred_calls_at_once_are_all_delivered_exactly_once(service: Service) -> None:
     speeches = [tone(1.0 + n / 100, 200 + 5 * n) for n in range(200)]
     calls = [gevent.spawn(service.call, TrialCaller(speech=speech), pace=math.inf) for speech in speeches]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import pytest
 from gevent.event import Event
 
 from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
@@ -84,6 +85,7 @@ def mailed(service: Service, count: int) -> Counter[bytes]:
     return Counter(attached(mail) for mail in service.mails(count, 120))
 
 
+@pytest.mark.timeout(400)
 def test_two_hundred_calls_finish_and_are_mailed_while_nobody_new_is_let_in(tmp_path: Path) -> None:
     chosen = settings(tmp_path, drain_seconds=120)
     with running(tmp_path, chosen) as service:
@@ -107,6 +109,7 @@ def test_two_hundred_calls_finish_and_are_mailed_while_nobody_new_is_let_in(tmp_
         assert mailed(again, CALLS) == Counter(SPEECHES)
 
 
+@pytest.mark.timeout(400)
 def test_calls_that_outlive_the_drain_are_mailed_by_the_next_server_all_they_said(tmp_path: Path) -> None:
     chosen = settings(tmp_path, drain_seconds=1)
     with running(tmp_path, chosen) as service, two_hundred_calls(service) as calls:
