@@ -87,7 +87,9 @@ class TestJournal:
     def test_a_folder_in_its_place_is_told(self, config: Config) -> None:
         (config.directory / FILE).mkdir(parents=True)
 
-        assert self.said(config) == "the journal cannot be read: unable to open database file"
+        assert self.said(config) == (
+            "the journal cannot be read: unable to open database file; is its disk full or read-only?"
+        )
 
 
 class TestDisk:

@@ -4,6 +4,7 @@
 
 import hashlib
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -199,6 +200,12 @@ class TestInspect:
             inspect(path)
         path.mkdir()
         with pytest.raises(RecordingError, match=r"^sound\.wav: Is a directory$"):
+            inspect(path)
+
+    def test_a_pipe_is_refused_and_nobody_waits_for_its_other_end(self, path: Path) -> None:
+        os.mkfifo(path)
+
+        with pytest.raises(RecordingError, match=r"^sound\.wav: no plain file$"):
             inspect(path)
 
     def test_trouble_of_the_disk_is_no_verdict_on_the_sound(self, path: Path) -> None:

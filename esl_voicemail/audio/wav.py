@@ -39,7 +39,8 @@ class Wav:
 def inspect(path: Path) -> Wav:
     """Read a WAV file's shape; RecordingError when there is none or it is no PCM, OSError of the disk."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             # To open a pipe is to wait for whoever writes into it.
             raise ValueError("no plain file")
         with path.open("rb") as file:

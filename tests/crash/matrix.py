@@ -37,6 +37,7 @@ UNPASSED: dict[str, str] = {
     "spool:Spool._mend:copy.replace": _AS_ANOTHER_USER,
     "spool:_carry:shutil.move": "a folder or a device in a recording's place",
     "spool:_carry:aside.unlink": "the other disk is full",
+    "disk:Reserve.tend:path.unlink": "this disk is full",
 }
 if not ANOTHER_DISK:
     UNPASSED |= {name: "no second file system here" for name in points() if name.startswith("spool:_carry:")}
