@@ -37,13 +37,14 @@ class Receipt:
     """What was removed of a caller, and what was not.
 
     `still_open` are calls in progress or waiting for recovery, `stuck` those whose audio could not be
-    removed, each with what the disk said. `traceless`: the journal's files hold nothing of what went.
+    removed, each with what the disk said. `trace`: why the journal's files still hold something of what went,
+    empty when they do not.
     """
 
     calls: tuple[Erased, ...]
     still_open: tuple[Remembered, ...]
     stuck: Mapping[str, str]
-    traceless: bool
+    trace: str
 
 
 def erase(

@@ -83,6 +83,7 @@ class Recovery:
         self._stopping = Event()
         self._seen: dict[Seen, float] = {}
         self._said: set[str] = set()
+        self._log_to_empty = True  # the last process may not have come to it
 
     def start(self) -> None:
         """Set right what the last process left, before the first call is taken."""
@@ -155,16 +156,15 @@ class Recovery:
 
     def _retire(self) -> None:
         """Remove audio and forget callers whose every recipient was final longer ago than the retention."""
-        before, forgotten = self._clock.earliest() - self._retention, False
+        before = self._clock.earliest() - self._retention
         stuck: list[str] = []  # what cannot go must not keep the others here
         while len(stuck) < _STUCK_AT_MOST and (old := self._journal.past_retention(before, stuck)):
-            for one in old:
-                if self._each([one], lambda one: self._forget(one, before)):
-                    forgotten = True
-                else:
-                    stuck.append(one.message_id)
-        if forgotten:
-            self._journal.empty_log()
+            self._log_to_empty = True
+            gone = [one for one in old if self._each([one], lambda one: self._forget(one, before))]
+            stuck += [one.message_id for one in old if one not in gone]
+        if self._log_to_empty:
+            # While somebody reads it, a backup say, it cannot be emptied; then at the next sweep.
+            self._log_to_empty = not self._journal.empty_log()
 
     def _forget(self, one: Kept, before: datetime) -> None:
         if not self._journal.give_up(one.message_id, before, self._clock()):

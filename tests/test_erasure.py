@@ -33,6 +33,14 @@ OK, FAILED, USAGE, BUSY = 0, 1, 64, 75
 OTHER = "+48601234568"
 # What a journal must not say any more, in its rows or between them.
 WORDS = (CALLER, CALLER[3:], NAME, "order 77-Q")
+IN_USE = (
+    "the journal's write-ahead log, which is read just now, still holds what was erased; "
+    "run it again to empty it"
+)
+OWED = (
+    "the journal's file still holds what a first version removed; make room on its disk for a second copy "
+    "and restart the service, which writes it anew"
+)
 
 Say = Callable[..., tuple[int, str, str]]
 
@@ -299,6 +307,50 @@ class TestErase:
         assert archive.sql("SELECT count(*) FROM voicemails WHERE forgotten_at IS NOT NULL") == [(44,)]
         # The others' names are the same word: only their rows may hold it.
         assert archive.traces(CALLER, CALLER[3:]) == []
+
+    @pytest.mark.parametrize("options", [[], ["--json"]])
+    def test_while_a_reader_holds_the_log_it_is_75_and_said_until_it_is_emptied(
+        self, archive: Archive, erase: Say, options: list[str]
+    ) -> None:
+        archive.keep()
+        told = '"traceless": false' if options else f"out of reach for now: {IN_USE}\n"
+        with closing(sqlite3.connect(archive.config.directory / FILE, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM voicemails").fetchone()
+
+            first = erase(CALLER, *options)
+            second = erase(CALLER, *options)
+
+            assert archive.traces(CALLER) != []
+        for code, out, err in (first, second):
+            assert (code, err) == (BUSY, f"{IN_USE}\n")
+            assert told in out
+        assert (f"nothing kept of {CALLER}\n" in second[1]) is (not options)
+        assert erase()[:2] == (OK, f"nothing kept of {CALLER}\n")
+        assert archive.traces(*WORDS) == []
+
+    def test_a_reader_that_is_done_in_a_moment_is_waited_for(self, archive: Archive, erase: Say) -> None:
+        archive.keep()
+        reader = sqlite3.connect(archive.config.directory / FILE, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM voicemails").fetchone()
+        closing_soon = gevent.spawn_later(0.5, reader.close)
+
+        assert erase()[0] == OK
+
+        closing_soon.get()
+        assert archive.traces(*WORDS) == []
+
+    def test_a_first_version_s_file_that_could_not_be_written_anew_is_said_as_that(
+        self, archive: Archive, erase: Say
+    ) -> None:
+        archive.keep()
+        archive.sql("PRAGMA user_version=1")
+
+        code, out, err = erase()
+
+        assert (code, err) == (BUSY, f"{OWED}\n")
+        assert f"out of reach for now: {OWED}\n" in out
 
     def test_a_first_version_s_journal_holds_nothing_either(self, tmp_path: Path) -> None:
         """Its pages were never wiped: what a row once said stood between the rows for good."""

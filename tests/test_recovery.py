@@ -23,6 +23,7 @@ from esl_voicemail.recovery import Recovery, Rhythm
 from esl_voicemail.spool import MARK, Spool
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
+from tests.support.archive import traces
 from tests.support.service import until
 from tests.support.speech import save, tone
 
@@ -505,6 +506,29 @@ def test_while_serving_audio_goes_after_its_retention(serving: House) -> None:
     serving.journal.queue.mark(attempt, Delivered(250, "ok"), serving.now(), 5)
     serving.pass_by(timedelta(days=31))
     until(lambda: not path.exists(), "it is gone")
+
+
+# --- retention beside a reader ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["the same service", "the next one"])
+def test_a_log_that_could_not_be_emptied_while_it_was_read_is_emptied_at_the_next_sweep(
+    house: House, by: str
+) -> None:
+    kept_and_accepted(house)
+    recovery = house.recovery()
+    recovery.start()
+    house.pass_by(timedelta(days=31))
+    with closing(sqlite3.connect(house.config.directory / FILE, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM voicemails").fetchone()
+        recovery.start()
+        assert house.journal.past_retention(house.now()) == []
+        assert traces(house.config.directory, "+48601234567") != []
+    if by == "the next one":
+        recovery = house.recovery()
+    recovery.start()
+    assert traces(house.config.directory, "+48601234567") == []
 
 
 # --- retention beside a person ---------------------------------------------------------------------------

@@ -55,12 +55,15 @@ def _erase(asked: argparse.Namespace) -> int:
     if receipt.still_open:
         calls = _count(len(receipt.still_open), "call has", "calls have")
         raise StorageBusyError(f"{calls} not ended yet; run it again then")
+    if receipt.trace:
+        raise StorageBusyError(receipt.trace)
     return 0
 
 
 def _lines(config: Config, number: str, receipt: Receipt) -> list[str]:
+    trace = [f"out of reach for now: {receipt.trace}"] if receipt.trace else []
     if not receipt.calls and not receipt.still_open and not receipt.stuck:
-        return [f"nothing kept of {number}", *_read_as(config, number)]
+        return [f"nothing kept of {number}", *_read_as(config, number), *trace]
     lines = [f"erased what was kept of {number}", *_read_as(config, number)]
     for one in receipt.calls:
         lines.append(f"message {one.call.message_id}  {_when(config, one)}  {one.call.mailbox}")
@@ -77,11 +80,7 @@ def _lines(config: Config, number: str, receipt: Receipt) -> list[str]:
         f"{_count(mails, 'mail that is', 'mails that are')} not sent any more"
     )
     lines.append("out of reach besides: lines of the log, and copies that others made")
-    if not receipt.traceless:
-        lines.append(
-            "out of reach for now: the journal's write-ahead log is in use; run it again to empty it"
-        )
-    return lines
+    return lines + trace
 
 
 def _read_as(config: Config, number: str) -> list[str]:
@@ -135,7 +134,7 @@ def _json(number: str, receipt: Receipt) -> dict[str, Any]:
         ],
         "still_open": [_call(call) for call in receipt.still_open],
         "stuck": dict(receipt.stuck),
-        "traceless": receipt.traceless,
+        "traceless": not receipt.trace,
     }
 
 

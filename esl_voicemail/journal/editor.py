@@ -3,6 +3,7 @@
 The service looks at its queue every few seconds and finds what was changed. The schema is left as it is.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from esl_voicemail.journal.engine import (
 from esl_voicemail.journal.forgetting import Mail, Remembered
 from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
+
+_TRIES, _BETWEEN_TRIES_SECONDS = 8, 0.2
 
 _QUEUED, _SENDING, _HELD = DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD
 _BOUNCED, _EXPIRED, _DROPPED = DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.DROPPED
@@ -122,9 +125,26 @@ class JournalEditor:
         with self._transaction() as db:
             forgetting.forget(db, message_id, now)
 
-    def leave_no_trace(self) -> bool:
-        """Empty the write-ahead log, which repeats what rows said before; False while others read it."""
-        return empty_log(self._engine) and not rewrite_owed(self._engine)
+    def leave_no_trace(self) -> str:
+        """Empty the write-ahead log, which repeats what rows said before; return why it cannot be, if so.
+
+        Others read it for a moment all the time; for longer only a backup does, or a person.
+        """
+        for _ in range(_TRIES):
+            if empty_log(self._engine):
+                break
+            time.sleep(_BETWEEN_TRIES_SECONDS)
+        else:
+            return (
+                "the journal's write-ahead log, which is read just now, still holds what was erased; "
+                "run it again to empty it"
+            )
+        if rewrite_owed(self._engine):
+            return (
+                "the journal's file still holds what a first version removed; make room on its disk for a "
+                "second copy and restart the service, which writes it anew"
+            )
+        return ""
 
     def _expect_sendable(self, call: Row[Any]) -> None:
         if call.forgotten_at is not None:
