@@ -22,7 +22,7 @@ from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, open_engine, url_of
 from esl_voicemail.journal.engine import _migrations as migrations
 from esl_voicemail.mail.composer import Composer
-from esl_voicemail.model import Bounced, Delivered, EndedBy, Expired, Held
+from esl_voicemail.model import Bounced, Deferred, Delivered, EndedBy, Expired, Held
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.archive import ANNA, CALLER, JAN, NAME, OPERATOR, Archive, traces
 from tests.support.service import Service, command, running, until
@@ -33,6 +33,7 @@ OK, FAILED, USAGE, BUSY = 0, 1, 64, 75
 OTHER = "+48601234568"
 # What a journal must not say any more, in its rows or between them.
 WORDS = (CALLER, CALLER[3:], NAME, "order 77-Q")
+QUOTED = f"message from {NAME} {CALLER[3:]} refused"
 IN_USE = (
     "the journal's write-ahead log, which is read just now, still holds what was erased; "
     "run it again to empty it"
@@ -64,6 +65,20 @@ def erase(archive: Archive, capsys: pytest.CaptureFixture[str]) -> Say:
         return code, out, err
 
     return answer
+
+
+def quoting(archive: Archive) -> None:
+    """Defer every mail once, and bounce those of other callers; a server quotes who called."""
+    attempts = archive.claim()
+    queue, now = archive.journal.queue, archive.now()
+    for attempt in attempts:
+        mine = attempt.voicemail.call.caller.number == CALLER
+        queue.mark(attempt, Deferred(450, QUOTED if mine else "not now"), now, 5, now)
+    for attempt in archive.claim():
+        if attempt.voicemail.call.caller.number == CALLER:
+            queue.mark(attempt, Deferred(450, QUOTED), now, 5, now)
+        else:
+            queue.mark(attempt, Bounced(550, "5.1.1 nobody"), now, 5)
 
 
 class TestNumbers:
@@ -307,6 +322,24 @@ class TestErase:
         assert archive.sql("SELECT count(*) FROM voicemails WHERE forgotten_at IS NOT NULL") == [(44,)]
         # The others' names are the same word: only their rows may hold it.
         assert archive.traces(CALLER, CALLER[3:]) == []
+
+    def test_what_servers_said_goes_too_as_it_may_quote_the_caller(
+        self, archive: Archive, erase: Say
+    ) -> None:
+        mine, other = archive.keep(), archive.keep(OTHER, name="Jan Nowak")
+        quoting(archive)
+        archive.settle(Bounced(550, f"5.7.1 {QUOTED}"), operator=OPERATOR)
+        assert archive.traces(QUOTED) != []
+
+        assert erase()[0] == OK
+
+        assert archive.traces(QUOTED, *WORDS[:3]) == []
+        for to in archive.story(mine).deliveries:
+            assert (to.code, to.reply) == ((550, "") if to.about is None else (None, ""))
+            assert {(tried.code, tried.reply) for tried in to.attempts} <= {(450, ""), (550, "")}
+        kept = [to for to in archive.story(other).deliveries if to.about is None]
+        assert {to.reply for to in kept} == {"5.1.1 nobody"}
+        assert {tried.reply for to in kept for tried in to.attempts} == {"not now", "5.1.1 nobody"}
 
     @pytest.mark.parametrize("options", [[], ["--json"]])
     def test_while_a_reader_holds_the_log_it_is_75_and_said_until_it_is_emptied(
@@ -585,6 +618,17 @@ class TestRetention:
         assert one.audio_removed_at <= one.summary.forgotten_at
         assert (one.summary.call.mailbox, one.summary.state) == ("sales", "kept")
         assert archive.states(message_id) == {ANNA: "delivered", JAN: "delivered"}
+
+    def test_what_servers_said_is_forgotten_with_the_caller(self, archive: Archive) -> None:
+        message_id = archive.keep()
+        quoting(archive)
+        archive.settle(Bounced(550, f"5.7.1 {QUOTED}"))
+        archive.moved = timedelta(days=31)
+        archive.recover()
+        assert archive.traces(QUOTED, *WORDS) == []
+        for to in archive.story(message_id).deliveries:
+            assert (to.state, to.code, to.reply) == ("bounced", 550, "")
+            assert [tried.code for tried in to.attempts] == [450, 450, 550]
 
     @pytest.mark.parametrize("state", ["queued", "held"])
     def test_what_is_not_settled_keeps_its_audio_and_its_caller(self, archive: Archive, state: str) -> None:

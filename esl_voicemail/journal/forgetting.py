@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, update
 
-from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
+from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
 
 _UNSETTLED = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD)
@@ -122,8 +122,11 @@ def drop(db: Connection, message_ids: Iterable[str], now: datetime) -> dict[str,
 
 
 def forget(db: Connection, message_id: str, now: datetime) -> None:
-    """Blank all that says who called; what happened, when and to which mailbox stays."""
-    db.execute(
+    """Blank all that says who called; what happened, when and to which mailbox stays.
+
+    A server's words may quote the caller, so of them only the code stays.
+    """
+    closed = db.execute(
         update(voicemails)
         .where(voicemails.c.message_id == message_id, voicemails.c.state != VoicemailState.OPEN.value)
         .values(
@@ -133,4 +136,9 @@ def forget(db: Connection, message_id: str, now: datetime) -> None:
             audio_removed_at=func.coalesce(voicemails.c.audio_removed_at, to_ms(now)),
             forgotten_at=to_ms(now),
         )
-    )
+    ).rowcount
+    if not closed:
+        return
+    mails = select(deliveries.c.delivery_id).where(deliveries.c.message_id == message_id)
+    db.execute(update(attempts).where(attempts.c.delivery_id.in_(mails)).values(reply=""))
+    db.execute(update(deliveries).where(deliveries.c.message_id == message_id).values(reply=""))
