@@ -17,6 +17,7 @@ from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.forgetting import Mail, Remembered
+from esl_voicemail.model import CALLER_NUMBER_CHARACTERS, one_line
 from esl_voicemail.spool import Spool
 
 # What people put between the digits of a number: spaces, dashes, brackets, marks that show nothing.
@@ -76,6 +77,8 @@ def erase(
 
 
 def _is_of(call: Remembered, number: str, mailboxes: Mapping[str, Mailbox]) -> bool:
+    if call.number.casefold() == one_line(number, CALLER_NUMBER_CHARACTERS).casefold():
+        return True  # cut when it was written, it may mean nothing any more
     region = mailbox_of(mailboxes, call.mailbox).region
     return meaning(call.number, region) == meaning(number, region)
 

@@ -11,6 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+# Of whoever calls by a longer name, a SIP address say, no more is kept.
+CALLER_NUMBER_CHARACTERS = 40
+
 CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 MAILBOX_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import gevent
 import pytest
@@ -18,6 +19,8 @@ from alembic import command as alembic
 from esl_voicemail.cli import run
 from esl_voicemail.erasure import meaning
 from esl_voicemail.errors import RecordingError
+from esl_voicemail.esl.arrival import read_call
+from esl_voicemail.esl.frames import Headers
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, open_engine, url_of
 from esl_voicemail.journal.engine import _migrations as migrations
@@ -224,6 +227,38 @@ class TestErase:
 
         assert archive.states(message_id) == {ANNA: "bounced", OPERATOR: "dropped"}
         assert f"{OPERATOR} (report), was queued" in out
+
+    @pytest.mark.parametrize(
+        "caller",
+        [
+            "sip:jan.kowalski.from.the.warehouse@pbx.example.com",
+            "sip:Łucja\N{LEFT-TO-RIGHT MARK}.z.magazynu.w.samym.Szczecinie@pbx.example.com",
+            "+48601234567" * 4,
+            "x" * 40 + "y",
+        ],
+    )
+    def test_a_caller_too_long_to_be_kept_whole_goes_by_his_whole_name(
+        self, archive: Archive, erase: Say, caller: str
+    ) -> None:
+        headers = Headers(f"Unique-ID: c\nCaller-Caller-ID-Number: {quote(caller)}\n".encode())
+        written = read_call(headers, archive.config.mailboxes["sales"], archive.now()).caller.number
+        assert written != caller
+        message_id = archive.keep(written)
+
+        code, out, _ = erase(caller)
+
+        assert (code, out.splitlines()[0]) == (OK, f"erased what was kept of {caller}")
+        assert not archive.audio(message_id)
+        assert archive.traces(written) == []
+
+    def test_a_caller_who_is_kept_whole_is_not_meant_by_a_longer_one(
+        self, archive: Archive, erase: Say
+    ) -> None:
+        message_id = archive.keep("x" * 40)
+
+        assert erase("x" * 41)[1].startswith("nothing kept of ")
+
+        assert archive.audio(message_id)
 
     def test_nothing_kept_is_said_and_is_no_failure(self, archive: Archive, erase: Say) -> None:
         archive.keep(OTHER)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from esl_voicemail.config import Mailbox
 from esl_voicemail.esl.frames import Headers
-from esl_voicemail.model import CALL_ID, Call, Caller, Reason, one_line
+from esl_voicemail.model import CALL_ID, CALLER_NUMBER_CHARACTERS, Call, Caller, Reason, one_line
 
 WITHHELD = {"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "0000000000"}
 
@@ -87,7 +87,7 @@ def read_call(headers: Headers, mailbox: Mailbox, now: datetime) -> Call:
 
 
 def _caller(headers: Headers) -> Caller:
-    number = one_line(headers.get("Caller-Caller-ID-Number"), 40)
+    number = one_line(headers.get("Caller-Caller-ID-Number"), CALLER_NUMBER_CHARACTERS)
     name = one_line(headers.get("Caller-Caller-ID-Name"), 80)
     # With `Privacy: id` the number header holds the real number all the same: the flag decides. Without a
     # display name the switch puts the number in the name's place.
