@@ -25,7 +25,9 @@ from typing import Any
 import pytest
 import yaml
 
+import esl_voicemail
 from esl_voicemail import __version__, checks
+from esl_voicemail.cli import run
 from esl_voicemail.cli.call import SAMPLE
 from esl_voicemail.config import load
 from esl_voicemail.errors import ConfigError
@@ -854,6 +856,42 @@ class TestCall:
         assert said_in_one_line(short) == f"call {call_id}: no message kept: too_short"
         assert refused.returncode == FAILED
         assert said_in_one_line(refused).startswith("the service handed the call back to the dialplan: ")
+
+
+class TestFault:
+    """What becomes of an error that nobody foresaw."""
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (ValueError("what is\nthis?\n"), "ValueError: what is this?"),
+            (KeyError("x"), "KeyError: 'x'"),
+            (RuntimeError(), "RuntimeError"),
+        ],
+    )
+    def test_it_is_1_and_one_line_that_says_where(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        error: Exception,
+        words: str,
+    ) -> None:
+        def fails(_path: Path | None) -> None:
+            raise error
+
+        monkeypatch.setattr("esl_voicemail.cli.mailbox.load", fails)
+
+        code = run(["mailbox", "list"])
+
+        source = (Path(esl_voicemail.__file__).parent / "cli" / "mailbox.py").read_text().splitlines()
+        (line,) = capsys.readouterr().err.splitlines()
+        said = re.fullmatch(
+            r"esl-voicemail: (.*) \(at esl_voicemail/cli/mailbox\.py:(\d+)\); this is a fault of the program",
+            line,
+        )
+        assert said
+        assert (code, said[1]) == (FAILED, words)
+        assert "load(" in source[int(said[2]) - 1]
 
 
 READERS = ["--help", "mailbox list", "messages list", "messages show MESSAGE", "render MESSAGE", "check"]

@@ -4,9 +4,12 @@ import argparse
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
+import esl_voicemail
 from esl_voicemail import __version__
 from esl_voicemail.cli import call, check, erase, mailbox, messages, render, serve
 from esl_voicemail.errors import (
@@ -16,6 +19,7 @@ from esl_voicemail.errors import (
     StorageBusyError,
     VoicemailError,
 )
+from esl_voicemail.model import one_line
 
 # sysexits(3)
 FAILED, USAGE, UNAVAILABLE, BUSY, BAD_CONFIG = 1, 64, 69, 75, 78
@@ -82,8 +86,22 @@ def _run(arguments: Sequence[str]) -> int:
         return int(end.code or 0)
     except KeyboardInterrupt:
         return 130
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a traceback tells a person nothing
+        print(f"esl-voicemail: {_fault(error)}; this is a fault of the program", file=sys.stderr)
+        return FAILED
     else:
         return code
+
+
+def _fault(error: Exception) -> str:
+    """Say what failed, and in which line of ours."""
+    ours = Path(esl_voicemail.__file__).parent
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if ours in Path(one.filename).parents]
+    where = Path(frames[-1].filename).relative_to(ours.parent)
+    words = one_line(f"{type(error).__name__}: {error}", 300).removesuffix(":")
+    return f"{words} (at {where}:{frames[-1].lineno})"
 
 
 def _say_no_more() -> None:
