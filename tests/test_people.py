@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from esl_voicemail.cli import run
+from esl_voicemail.journal import JournalEditor
+from esl_voicemail.journal.editor import RETRY
 from esl_voicemail.journal.engine import FILE
 from esl_voicemail.model import Bounced, Deferred, Delivered, DeliveryState, Held
 from esl_voicemail.trial.caller import TrialCaller
@@ -18,7 +20,7 @@ from tests.support.service import Service, command, running, until
 from tests.support.smtp import ScriptedSmtp
 from tests.support.speech import tone
 
-OK, FAILED, BUSY = 0, 1, 75
+OK, FAILED, USAGE, BUSY = 0, 1, 64, 75
 LONG_AGO = timedelta(days=4)
 VERBS = ("retry", "hold", "release", "drop")
 
@@ -278,6 +280,155 @@ class TestVerbs:
         archive.moved = timedelta(days=31)
         archive.recover()
         assert not archive.audio(message_id)
+
+
+class TestAll:
+    @pytest.mark.parametrize(
+        ("verb", "state"),
+        [("retry", state) for state in ("bounced", "expired", "held", "queued")] + [("release", "held")],
+    )
+    def test_all_mails_that_stand_there_go_and_no_others(
+        self, archive: Archive, say: Say, verb: str, state: str
+    ) -> None:
+        there = [archive.keep() for _ in range(3)]
+        elsewhere = [archive.keep(to=[ANNA]) for _ in range(6)]
+        others = [one for one in DeliveryState if one != state]
+        for message_id in there:
+            for to in (ANNA, JAN):
+                stand(archive, message_id, to, state)
+        for message_id, other in zip(elsewhere, others, strict=True):
+            stand(archive, message_id, ANNA, other)
+
+        code, out, err = say("messages", verb, "--all", state)
+
+        assert (code, err) == (OK, "")
+        assert out.splitlines() == [
+            f"{message_id}  {to}  {state} -> queued" for message_id in there for to in (ANNA, JAN)
+        ]
+        for message_id in there:
+            for one in archive.story(message_id).deliveries:
+                assert (one.state, one.due_at) == ("queued", one.queued_at)
+                assert datetime.now(UTC) - one.queued_at < timedelta(minutes=1)
+        assert [archive.states(one) for one in elsewhere] == [{ANNA: other} for other in others]
+
+    def test_more_than_go_in_one_transaction_go_too(
+        self, archive: Archive, say: Say, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("esl_voicemail.journal.editor._AT_ONCE", 3)
+        held = [archive.discard(told=[ANNA]) for _ in range(7)]
+        archive.sql("UPDATE deliveries SET state = 'held'")
+
+        code, out, _ = say("messages", "release", "--all", "held")
+
+        assert (code, out.splitlines()) == (OK, [f"{one}  {ANNA}  held -> queued" for one in held])
+        assert archive.sql("SELECT count(*) FROM deliveries WHERE state = 'queued'") == [(7,)]
+
+    def test_what_somebody_drops_meanwhile_stays_dropped(
+        self, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("esl_voicemail.journal.editor._AT_ONCE", 1)
+        first, second = archive.discard(told=[ANNA]), archive.discard(told=[ANNA])
+        archive.sql("UPDATE deliveries SET state = 'held'")
+
+        with JournalEditor(archive.config.directory, archive.config.recordings) as journal:
+            changing = journal.change_all(DeliveryState.HELD, RETRY, archive.now())
+            assert next(changing).after == "queued"
+            archive.sql("UPDATE deliveries SET state = 'dropped' WHERE message_id = ?", second)
+            (left,) = changing
+
+        assert (left.message_id, left.before, left.after) == (second, "dropped", None)
+        assert (archive.states(first), archive.states(second)) == ({ANNA: "queued"}, {ANNA: "dropped"})
+
+    def test_to_narrows_it(self, archive: Archive, say: Say) -> None:
+        message_id = archive.keep()
+        archive.sql("UPDATE deliveries SET state = 'held'")
+
+        code, out, _ = say("messages", "release", "--all", "held", "--to", "JAN@example.com")
+
+        assert (code, out) == (OK, f"{message_id}  {JAN}  held -> queued\n")
+        assert archive.states(message_id) == {ANNA: "held", JAN: "queued"}
+
+    @pytest.mark.parametrize("to", [(), ("--to", "eve@example.com")])
+    def test_nothing_there_is_1_and_a_line(self, archive: Archive, say: Say, to: tuple[str, ...]) -> None:
+        archive.keep()
+        whose = f" to {to[1]}" if to else ""
+
+        assert say("messages", "retry", "--all", "bounced", *to) == (
+            FAILED,
+            "",
+            f"nothing to retry: no mail{whose} is bounced\n",
+        )
+
+    def test_what_has_nothing_left_to_send_is_said_and_holds_up_no_other(
+        self, archive: Archive, say: Say
+    ) -> None:
+        gone, old, forgotten, there = (archive.keep(to=[ANNA]) for _ in range(4))
+        archive.settle(Bounced(550, "no"))
+        archive.spool.remove(f"sales.{gone}.wav")
+        archive.sql("UPDATE voicemails SET audio_removed_at = 1 WHERE message_id = ?", old)
+        archive.journal.forget(forgotten, archive.now())
+
+        code, out, err = say("messages", "retry", "--all", "bounced")
+
+        path = archive.spool.place("sales", gone)
+        lines = out.splitlines()
+        assert (code, err) == (OK, "")
+        assert lines[0] == f"{gone}  {ANNA}  left alone: its recording {path} is gone"
+        assert lines[1] == f"{old}  {ANNA}  left alone: its retention is over; nothing is left to send"
+        assert lines[2].startswith(f"{forgotten}  {ANNA}  left alone: was forgotten at ")
+        assert lines[3:] == [f"{there}  {ANNA}  bounced -> queued"]
+        code, out, err = say("messages", "retry", "--all", "bounced")
+        assert (code, len(out.splitlines())) == (FAILED, 3)
+        assert err == "nothing to retry: of 3 mails that are bounced none can be sent\n"
+
+    def test_a_report_is_said_to_be_one(self, archive: Archive, say: Say) -> None:
+        message_id = archive.keep(to=[ANNA])
+        archive.settle(Bounced(550, "no"), operator=OPERATOR)
+        archive.settle(Bounced(550, "no operator either"))
+
+        out = say("messages", "retry", "--all", "bounced")[1]
+
+        assert out.splitlines() == [
+            f"{message_id}  {ANNA}  bounced -> queued",
+            f"{message_id}  {OPERATOR} (report of {ANNA})  bounced -> queued",
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("retry",), " messages retry: one of the arguments ID --all is required"),
+            (("release",), " messages release: one of the arguments ID --all is required"),
+            (
+                ("retry", "01X", "--all", "held"),
+                " messages retry: argument --all: not allowed with argument ID",
+            ),
+            (("retry", "--all", "delivered"), " messages retry: argument --all: invalid choice: 'delivered'"),
+            (("retry", "--all", "dropped"), " messages retry: argument --all: invalid choice: 'dropped'"),
+            (("release", "--all", "queued"), " messages release: argument --all: invalid choice: 'queued'"),
+            (("hold", "--all", "queued"), ": unrecognized arguments: --all"),
+            (("drop", "--all", "queued"), ": unrecognized arguments: --all"),
+        ],
+    )
+    def test_a_wrong_command_line_is_64(self, say: Say, arguments: tuple[str, ...], said: str) -> None:
+        code, out, err = say("messages", *arguments)
+
+        assert (code, out) == (USAGE, "")
+        assert err.startswith(f"esl-voicemail{said}")
+
+    def test_after_an_outage_one_command_sends_them_all(self, tmp_path: Path, smtp: ScriptedSmtp) -> None:
+        smtp.say("RCPT", "550 5.7.1 not on a Monday")
+        with running(
+            tmp_path, {"mail": {"smtp": {"host": "127.0.0.1", "port": smtp.port, "security": "none"}}}
+        ) as service:
+            for _ in range(3):
+                service.call(TrialCaller(speech=tone(1.5)))
+            until(lambda: len(service.lines("delivery")) == 3, "all bounce")
+            smtp.forget()
+
+            done = command("messages", "retry", "--all", "bounced", folder=tmp_path)
+
+            assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (OK, "", 3)
+            until(lambda: len(smtp.accepted) == 3, "all go out", 10)
 
 
 class TestTheJournal:

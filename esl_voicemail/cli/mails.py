@@ -1,4 +1,4 @@
-"""`messages retry`, `hold`, `release`, `drop` and `audio`: what a person does with one message."""
+"""`messages retry`, `hold`, `release`, `drop` and `audio`: what a person does with messages."""
 
 import argparse
 from datetime import UTC, datetime
@@ -12,21 +12,39 @@ from esl_voicemail.journal.editor import DROP, HOLD, RELEASE, RETRY, Changed, Ve
 from esl_voicemail.journal.reader import Story
 from esl_voicemail.model import DeliveryState, VoicemailState
 
-_VERBS: tuple[tuple[Verb, str], ...] = (
-    (RETRY, "send again what came to nothing, at once and with all the time it had"),
-    (HOLD, "keep from being sent until it is released"),
-    (RELEASE, "send what is held"),
-    (DROP, "send no more of it; its audio goes after its retention"),
+_QUEUED, _BOUNCED = DeliveryState.QUEUED, DeliveryState.BOUNCED
+_EXPIRED, _HELD = DeliveryState.EXPIRED, DeliveryState.HELD
+
+# Each verb, what it does, and for which states it may be asked of all mails at once.
+_VERBS: tuple[tuple[Verb, str, tuple[DeliveryState, ...]], ...] = (
+    (
+        RETRY,
+        "send again what came to nothing, at once and with all the time it had",
+        (_BOUNCED, _EXPIRED, _HELD, _QUEUED),
+    ),
+    (HOLD, "keep from being sent until it is released", ()),
+    (RELEASE, "send what is held", (_HELD,)),
+    (DROP, "send no more of it; its audio goes after its retention", ()),
 )
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     """Add the verbs to those of `messages`."""
-    for verb, words in _VERBS:
+    for verb, words, states in _VERBS:
         one = verbs.add_parser(verb.name, parents=[common], help=words)
-        one.add_argument("id", metavar="ID", help="a message's id or a call's UUID")
+        which = one.add_mutually_exclusive_group(required=True) if states else one
+        which.add_argument(
+            "id", metavar="ID", nargs="?" if states else None, help="a message's id or a call's UUID"
+        )
+        if states:
+            which.add_argument(
+                "--all",
+                metavar="STATE",
+                choices=[state.value for state in states],
+                help=f"all mails of all messages that are {' or '.join(states)}",
+            )
         one.add_argument("--to", metavar="ADDRESS", help="only the mail to this recipient")
-        one.set_defaults(run=_change, change=verb)
+        one.set_defaults(run=_change, change=verb, all=None)
     audio = verbs.add_parser("audio", parents=[common], help="print where a message's recording is")
     audio.add_argument("id", metavar="ID", help="a message's id or a call's UUID")
     audio.set_defaults(run=_audio)
@@ -34,6 +52,8 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def _change(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
+    if asked.all is not None:
+        return _change_all(config, DeliveryState(asked.all), asked.change, asked.to)
     with JournalEditor(config.directory, config.recordings) as journal:
         mails = journal.change(asked.id, asked.change, datetime.now(UTC), asked.to)
     if mails is None:
@@ -41,7 +61,26 @@ def _change(asked: argparse.Namespace) -> int:
     if all(mail.after is None for mail in mails):
         raise VoicemailError(f"nothing to {asked.change.name}: {'; '.join(map(_left_alone, mails))}")
     for mail in mails:
-        print(_left_alone(mail) if mail.after is None else _changed(mail, mail.after))
+        print(_line(mail))
+    return 0
+
+
+def _change_all(config: Config, state: DeliveryState, verb: Verb, to: str | None) -> int:
+    found: list[Changed] = []
+    try:
+        with JournalEditor(config.directory, config.recordings) as journal:
+            found.extend(journal.change_all(state, verb, datetime.now(UTC), to))
+    finally:
+        # Afterwards, so that a reader who goes away stops nothing; and whatever happened, what was done.
+        for mail in found:
+            print(f"{mail.message_id}  {_line(mail)}")
+    if not found:
+        whose = "" if to is None else f" to {to}"
+        raise VoicemailError(f"nothing to {verb.name}: no mail{whose} is {state}")
+    if all(mail.after is None for mail in found):
+        raise VoicemailError(
+            f"nothing to {verb.name}: of {len(found)} mails that are {state} none can be sent"
+        )
     return 0
 
 
@@ -72,14 +111,18 @@ def _unknown(name: str) -> VoicemailError:
     )
 
 
+def _line(mail: Changed) -> str:
+    return _left_alone(mail) if mail.after is None else _changed(mail, mail.after)
+
+
 def _changed(mail: Changed, after: DeliveryState) -> str:
     late = ", unless the server takes it now" if mail.before is DeliveryState.SENDING else ""
     return f"{_whom(mail)}  {mail.before} -> {after}{late}"
 
 
 def _left_alone(mail: Changed) -> str:
-    why = "is being sent now" if mail.before is DeliveryState.SENDING else f"is {mail.before}"
-    return f"{_whom(mail)}  left alone: {why}"
+    stands = "is being sent now" if mail.before is DeliveryState.SENDING else f"is {mail.before}"
+    return f"{_whom(mail)}  left alone: {mail.left or stands}"
 
 
 def _whom(mail: Changed) -> str:

@@ -1,17 +1,18 @@
-"""What a person changes in the journal, beside a running service or without one; each verb one transaction.
+"""What a person changes in the journal, beside a running service or without one.
 
-The service looks at its queue every few seconds and finds what was changed. The schema is left as it is.
+What is asked of one message is one transaction. The service looks at its queue every few seconds and finds
+what was changed. The schema is left as it is.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
@@ -29,6 +30,8 @@ from esl_voicemail.journal.forgetting import Mail, Remembered
 from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
 
+# The service waits for each transaction to end, and needs its turn between two.
+_AT_ONCE, _PAUSE_SECONDS = 100, 0.05
 _TRIES, _BETWEEN_TRIES_SECONDS = 8, 0.2
 
 _QUEUED, _SENDING, _HELD = DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD
@@ -54,13 +57,16 @@ DROP = Verb("drop", frozenset({_QUEUED, _SENDING, _HELD, _BOUNCED, _EXPIRED}), _
 class Changed:
     """One mail as it was and as it is now; `after` is None where it was left alone.
 
-    `about` is, of a report to the operator, who did not get the message.
+    `about` is, of a report to the operator, who did not get the message. `left` says why it was left alone
+    where its state does not.
     """
 
+    message_id: str
     recipient: str
     about: str | None
     before: DeliveryState
     after: DeliveryState | None
+    left: str = ""
 
 
 class JournalEditor:
@@ -97,16 +103,47 @@ class JournalEditor:
             call = db.execute(_named(name)).first()
             if call is None:
                 return None
-            mails = db.execute(_mails(call.message_id)).all()
+            mails = db.execute(_mails(deliveries.c.message_id == call.message_id)).all()
             if not mails:
                 raise JournalError(f"message {call.message_id}: there are no mails of it")
             wanted = [mail for mail in mails if to is None or mail.recipient.lower() == to.lower()]
             if not wanted:
                 known = ", ".join(dict.fromkeys(mail.recipient for mail in mails))
                 raise JournalError(f"message {call.message_id}: no mail to {to!r}; there are {known}")
-            if verb.end is _QUEUED:
-                self._expect_sendable(call)
+            unsendable = self._unsendable(call) if verb.end is _QUEUED else ""
+            if unsendable:
+                raise JournalError(f"message {call.message_id}: {unsendable}")
             return [_change(db, mail, verb, now) for mail in wanted]
+
+    def change_all(
+        self, state: DeliveryState, verb: Verb, now: datetime, to: str | None = None
+    ) -> Iterator[Changed]:
+        """Do as asked with every mail that stands there, oldest first, some hundred in a transaction.
+
+        `to` narrows it to one recipient. What has nothing left to send is left alone.
+        """
+        there = deliveries.c.state == state.value
+        if to is not None:
+            there = and_(there, func.lower(deliveries.c.recipient) == to.lower())
+        with self._transaction() as db:
+            found = select(deliveries.c.delivery_id).where(there).order_by(deliveries.c.delivery_id)
+            ids = db.execute(found).scalars().all()
+        # Whatever happens to one in the meantime, a person or the service had a reason for it.
+        verb = replace(verb, starts=frozenset({state}))
+        for start in range(0, len(ids), _AT_ONCE):
+            time.sleep(_PAUSE_SECONDS if start else 0)
+            with self._transaction() as db:
+                changed = self._change_some(db, ids[start : start + _AT_ONCE], verb, now)
+            yield from changed
+
+    def _change_some(self, db: Connection, ids: Sequence[int], verb: Verb, now: datetime) -> list[Changed]:
+        mails = db.execute(_mails(deliveries.c.delivery_id.in_(ids))).all()
+        wanted = voicemails.c.message_id.in_({mail.message_id for mail in mails})
+        unsendable = {
+            call.message_id: self._unsendable(call) if verb.end is _QUEUED else ""
+            for call in db.execute(select(voicemails).where(wanted))
+        }
+        return [_change(db, mail, verb, now, unsendable[mail.message_id]) for mail in mails]
 
     def remembered(self) -> list[Remembered]:
         """Return the calls whose number is known, oldest first."""
@@ -146,17 +183,17 @@ class JournalEditor:
             )
         return ""
 
-    def _expect_sendable(self, call: Row[Any]) -> None:
+    def _unsendable(self, call: Row[Any]) -> str:
+        """Return why nothing of a call can be sent any more; empty when it can."""
         if call.forgotten_at is not None:
-            raise JournalError(
-                f"message {call.message_id}: was forgotten at {from_ms(call.forgotten_at).isoformat()}; "
-                "there is nothing left to send"
-            )
+            forgotten_at = from_ms(call.forgotten_at).isoformat()
+            return f"was forgotten at {forgotten_at}; there is nothing left to send"
         if call.audio_removed_at is not None:
-            raise JournalError(f"message {call.message_id}: its retention is over; nothing is left to send")
+            return "its retention is over; nothing is left to send"
         path = self._recordings / call.recording_file
         if call.state == VoicemailState.KEPT.value and not path.is_file():
-            raise JournalError(f"message {call.message_id}: its recording {path} is gone")
+            return f"its recording {path} is gone"
+        return ""
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -181,21 +218,22 @@ def _named(name: str) -> Any:
     )
 
 
-def _mails(message_id: str) -> Any:
-    """The mails of a message, each report with whom it is about."""
+def _mails(wanted: ColumnElement[bool]) -> Any:
+    """Mails, each report with whom it is about."""
     failed = deliveries.alias()
     return (
         select(deliveries, failed.c.recipient.label("failed_recipient"))
         .outerjoin(failed, failed.c.delivery_id == deliveries.c.about)
-        .where(deliveries.c.message_id == message_id)
+        .where(wanted)
         .order_by(deliveries.c.delivery_id)
     )
 
 
-def _change(db: Connection, mail: Row[Any], verb: Verb, now: datetime) -> Changed:
+def _change(db: Connection, mail: Row[Any], verb: Verb, now: datetime, unsendable: str = "") -> Changed:
     before = DeliveryState(mail.state)
-    if before not in verb.starts:
-        return Changed(mail.recipient, mail.failed_recipient, before, None)
+    known = mail.message_id, mail.recipient, mail.failed_recipient, before
+    if unsendable or before not in verb.starts:
+        return Changed(*known, None, unsendable)
     if verb.end is _QUEUED:
         # What the server said last stays until the next try; the time to give up is counted anew.
         values: dict[str, object] = {
@@ -211,4 +249,4 @@ def _change(db: Connection, mail: Row[Any], verb: Verb, now: datetime) -> Change
         .where(deliveries.c.delivery_id == mail.delivery_id)
         .values(state=verb.end.value, **values)
     )
-    return Changed(mail.recipient, mail.failed_recipient, before, verb.end)
+    return Changed(*known, verb.end)
