@@ -10,7 +10,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import gevent
@@ -19,6 +19,7 @@ from ulid import ULID
 
 from esl_voicemail import checks
 from esl_voicemail.backoff import Schedule
+from esl_voicemail.checks import spool_of
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.delivery import Delivery
@@ -36,8 +37,7 @@ from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
-from esl_voicemail.spool import IDENTITY, Spool
-from esl_voicemail.storage import Storage, reserve_of
+from esl_voicemail.storage import Storage
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
@@ -62,11 +62,6 @@ def transport_of(config: Config) -> Transport:
         password_file=config.password_file,
         ca_file=config.ca_file,
     )
-
-
-def spool_of(config: Config) -> Spool:
-    """Return the spool of a configuration, with the mark that says whose its folder is."""
-    return replace(checks.spool_of(config), identity=config.directory / IDENTITY)
 
 
 def raise_descriptor_limit(max_calls: int) -> None:
@@ -184,8 +179,6 @@ class App:
 
         ConfigError, StorageBusyError and CannotBindError when it cannot start: nothing was started then.
         """
-        if checks.has_served(self._config):
-            reserve_of(self._config.directory).tend()
         found = checks.problems(self._config, serving=True)
         if found:
             raise ConfigError(found)

@@ -4,6 +4,7 @@ The same checks run at `esl-voicemail check` and before `serve` takes its first 
 """
 
 import os
+import pwd
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +29,9 @@ from esl_voicemail.model import (
     Undelivered,
     Voicemail,
 )
+from esl_voicemail.running import LOCK_FILE
 from esl_voicemail.spool import IDENTITY, Spool
+from esl_voicemail.storage import reserve_of
 
 SAMPLE = Path(__file__).parent / "trial" / "caller.wav"
 _UNSAFE = "'\"\\${}"
@@ -43,8 +46,7 @@ def problems(config: Config, *, serving: bool = False) -> list[str]:
     calls: what is queued goes out, and what is old makes room.
     """
     return [
-        *([] if serving and has_served(config) else _storage(config)),
-        *_journal(config, serving=serving),
+        *(_rights(config) or _state(config, serving=serving)),
         *_mail(config),
         *_installed(config),
         *_greetings(config),
@@ -68,12 +70,17 @@ def prepare(config: Config) -> None:
 
 def has_served(config: Config) -> bool:
     """Whether a service has worked on this storage, with these recordings."""
-    return (config.directory / IDENTITY).is_file()
+    return os.access(config.directory / IDENTITY, os.F_OK)
 
 
 def spool_of(config: Config) -> Spool:
-    """Return the spool a configuration describes."""
-    return Spool(config.recordings, config.directory / "corrupt", config.storage.min_free_mb << 20)
+    """Return the spool a configuration describes, with the mark that says whose its folder is."""
+    return Spool(
+        config.recordings,
+        config.directory / "corrupt",
+        config.storage.min_free_mb << 20,
+        config.directory / IDENTITY,
+    )
 
 
 def greeting_seconds(config: Config) -> dict[str, float]:
@@ -129,6 +136,41 @@ def _kinds(config: Config, mailbox: str) -> Iterator[Attempt]:
         yield replace(told, undelivered=Undelivered(told.recipient, state, 550, "5.1.1 no such user"))
 
 
+def _rights(config: Config) -> list[str]:
+    """What an earlier service left must be this one's to read and write; the first thing that is not."""
+    folder = config.directory
+    if not os.access(folder, os.F_OK) or not folder.is_dir():
+        return []
+    within = [folder / name for name in (LOCK_FILE, IDENTITY, FILE, f"{FILE}-wal", f"{FILE}-shm")]
+    for path in (folder, *within):
+        needed = os.R_OK | (os.X_OK if path is folder else 0)
+        # A file system that is read-only keeps everybody out, and may be well again soon.
+        if path.name != IDENTITY and not os.statvfs(folder).f_flag & os.ST_RDONLY:
+            needed |= os.W_OK
+        if os.access(path, os.F_OK) and not os.access(path, needed):
+            owner, me = _user(path.stat().st_uid), _user(os.getuid())
+            todo = f"run as {owner}, or chown -R {me} {folder}" if me != owner else f"chmod -R u+rwX {folder}"
+            where = config.at("storage", "directory")
+            return [f"{where}: {path}: this user may not read and write it: {todo}"]
+    return []
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _state(config: Config, *, serving: bool) -> Iterator[str]:
+    if serving and has_served(config):
+        # On a full disk the journal cannot even be opened.
+        reserve_of(config.directory).tend()
+    else:
+        yield from _storage(config)
+    yield from _journal(config, serving=serving)
+
+
 def _storage(config: Config) -> Iterator[str]:
     where = config.at("storage", "directory")
     if os.access(config.directory, os.F_OK):
@@ -139,10 +181,10 @@ def _storage(config: Config) -> Iterator[str]:
     where = config.at("storage", "recordings")
     if any(sign in str(config.recordings) for sign in _UNSAFE):
         yield f"{where}: {config.recordings}: the switch would misread one of {_UNSAFE}"
-    elif (config.recordings_named or os.access(config.recordings, os.F_OK)) and (
-        trouble := spool_of(config).trouble()
-    ):
-        yield f"{where}: {trouble}"
+    elif config.recordings_named or has_served(config) or os.access(config.recordings, os.F_OK):
+        trouble = spool_of(config).trouble()
+        if trouble:
+            yield f"{where}: {trouble}"
     elif not os.access(config.recordings, os.F_OK):
         # They are made at the start, on the disk that is there already.
         nearest, where = _nearest(config.recordings), config.at("storage", "min_free_mb")

@@ -1,10 +1,13 @@
 """What a configuration promises, held against this machine: its journal, its disk, its mails, its sounds."""
 
+import os
+import pwd
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,10 +19,13 @@ from esl_voicemail.config import Config, load
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, url_of
+from esl_voicemail.running import locked
+from esl_voicemail.spool import MARK
 from tests.support.speech import save, tone
 
 SALES = "mailboxes:\n  sales:\n    recipients: [anna@example.com]\n"
 BOTH = f"{SALES}  help:\n    recipients: [help@example.com]\n    language: en\n"
+NOBODY = 65534
 PACKAGE = Path(esl_voicemail.__file__).parent
 
 
@@ -111,6 +117,125 @@ class TestDisk:
         path.write_text(f"{SALES}storage: {{min_free_mb: 0}}\n")
 
         assert checks.problems(load(path)) == []
+
+
+class TestRecordings:
+    """Of a storage that has served: its folder bears a mark."""
+
+    @pytest.fixture
+    def served(self, config: Config) -> Config:
+        config.directory.mkdir()
+        config.recordings.mkdir()
+        checks.spool_of(config).take()
+        assert checks.problems(config) == []
+        return config
+
+    @staticmethod
+    def said(config: Config) -> str:
+        (problem,) = checks.problems(config)
+        assert problem.startswith(f"{config.source.name}:1: storage.recordings: {config.recordings}: ")
+        return problem
+
+    def test_an_empty_mount_point_is_told(self, served: Config) -> None:
+        served.recordings.rename(served.directory / "unmounted")
+        served.recordings.mkdir()
+
+        assert "is not the folder used before, as its mark .esl-voicemail is missing" in self.said(served)
+
+    def test_another_storage_s_is_told(self, served: Config) -> None:
+        (served.recordings / MARK).write_text("another\n")
+
+        assert "its mark .esl-voicemail is another storage directory's" in self.said(served)
+
+    def test_one_that_is_gone_is_told(self, served: Config) -> None:
+        shutil.rmtree(served.recordings)
+
+        assert "no such folder" in self.said(served)
+
+    def test_a_service_starts_all_the_same_and_hands_calls_back(self, served: Config) -> None:
+        shutil.rmtree(served.recordings)
+
+        assert checks.problems(served, serving=True) == []
+        checks.prepare(served)
+
+
+class TestRights:
+    """As a user who may not what he must."""
+
+    @pytest.fixture
+    def storage(self) -> Iterator[Path]:
+        """A storage that has served, in a folder that every user can enter."""
+        folder = Path(tempfile.mkdtemp(prefix="esl-voicemail-"))
+        folder.chmod(0o777)
+        (folder / "voicemail.yaml").write_text(f"{SALES}storage: {{directory: ./var}}\n")
+        config = load(folder / "voicemail.yaml")
+        config.directory.mkdir()
+        config.recordings.mkdir()
+        checks.spool_of(config).take()
+        Journal(url_of(config.directory), config.recordings).close()
+        with locked(config.directory):
+            pass
+        for path in (config.directory, config.recordings, *config.directory.iterdir()):
+            path.chmod(0o777)
+        yield config.directory
+        config.directory.chmod(0o777)
+        shutil.rmtree(folder)
+
+    @staticmethod
+    def said(storage: Path, verb: str) -> tuple[int, list[str]]:
+        """Run a command as one who owns nothing or, where that is not ours to do, as ourselves."""
+        become = (
+            "import contextlib, io, os, sys\n"
+            "from esl_voicemail.__main__ import run\n"
+            # Imports what it needs while it may.
+            "with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):\n"
+            "    run(['check', *sys.argv[2:]])\n"
+            f"try: os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+            "except PermissionError: pass\n"
+            "sys.exit(run(sys.argv[1:]))"
+        )
+        config = str(storage.parent / "voicemail.yaml")
+        done = subprocess.run(
+            [sys.executable, "-c", become, verb, "--config", config],
+            cwd=storage.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        # Where the program lies may be out of that user's reach too.
+        return done.returncode, [line for line in done.stderr.splitlines() if ": storage." in line]
+
+    @pytest.mark.parametrize("verb", ["check", "serve"])
+    @pytest.mark.parametrize(
+        ("path", "mode"),
+        [
+            (".", 0),
+            (".", 0o555),
+            ("lock", 0o444),
+            ("recordings.id", 0),
+            (FILE, 0),
+            (FILE, 0o444),
+        ],
+    )
+    def test_it_is_78_and_a_line_that_says_what_to_do(
+        self, storage: Path, path: str, mode: int, verb: str
+    ) -> None:
+        (storage / path).chmod(mode)
+        owner, me = pwd.getpwuid(os.getuid()).pw_name, pwd.getpwuid(NOBODY).pw_name
+        todo = (
+            f"run as {owner}, or chown -R {me} {storage}" if os.getuid() == 0 else f"chmod -R u+rwX {storage}"
+        )
+
+        code, lines = self.said(storage, verb)
+
+        assert (code, lines) == (
+            78,
+            [
+                f"{storage.parent}/voicemail.yaml:4: storage.directory: {storage / path}: "
+                f"this user may not read and write it: {todo}"
+            ],
+        )
 
 
 Check = Callable[[Path], list[str]]

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from esl_voicemail.app import spool_of
+from esl_voicemail.checks import spool_of
 from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
 from esl_voicemail.erasure import Erased, Receipt, erase, meaning

@@ -10,7 +10,7 @@ from typing import Any
 
 from ulid import ULID
 
-from esl_voicemail.app import spool_of
+from esl_voicemail.checks import spool_of
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import load
 from esl_voicemail.journal import Journal, JournalReader
