@@ -107,6 +107,7 @@ def build(config: Config) -> Parts:
     transport = transport_of(config)
     if isinstance(transport, MaildirTransport):
         transport.maildir.create()
+        transport.maildir.sweep()
     journal = Journal(url_of(config.directory), config.recordings)
     storage = Storage.in_use(spool, config.directory)
     delivery = Delivery(

@@ -5,8 +5,11 @@ import inspect
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
@@ -26,6 +29,7 @@ from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
 from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope
+from tests.support.service import running
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
 
 USER, PASSWORD = "voicemail", "s3cret-and-long"
@@ -843,3 +847,92 @@ def test_making_a_maildir_twice_harms_nothing(maildir):
     maildir.create()
     assert sorted(path.name for path in maildir.folder.iterdir()) == ["cur", "new", "tmp"]
     assert len(list((maildir.folder / "new").iterdir())) == 1
+
+
+# Killed when the mail is written and not moved yet.
+_DIES_STORING = """
+import os, signal, sys
+from email.message import EmailMessage
+from pathlib import Path
+from esl_voicemail.mail.maildir import Maildir
+from esl_voicemail.model import Envelope
+message = EmailMessage()
+message.set_content("what a caller said")
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+Maildir(Path(sys.argv[1])).store(Envelope("vm@example.com", "anna@example.com"), message)
+"""
+
+
+def killed_while_storing(folder: Path) -> Path:
+    """Return the half-written mail that a process left which was killed."""
+    died = subprocess.run([sys.executable, "-c", _DIES_STORING, str(folder)], check=False, timeout=60)
+    assert died.returncode == -signal.SIGKILL
+    [left] = (folder / "tmp").iterdir()
+    return left
+
+
+def test_a_mail_that_a_killed_process_left_half_written_is_swept_away_and_no_other(maildir):
+    left = killed_while_storing(maildir.folder)
+    tmp = maildir.folder / "tmp"
+    seconds, middle, _ = left.name.split(".", 2)
+    (tmp / f"{seconds}.{middle}.an-earlier-container").touch()
+    others = [
+        "1767225600.M042137P4711.mail",
+        "1767225600.M042137P4711Q5.mail",
+        "1767225600.V801I2M42137.mail",
+        "1767225600.M042137P4711R0123456789ABCDEF.mail",
+        f".{left.name}",
+        f"x{left.name}",
+        f"{seconds}.{middle}",
+        f"{seconds}.M9{middle[1:]}.mail",
+        "notes",
+    ]
+    for name in others:
+        (tmp / name).touch()
+    for folder in ("new", "cur"):
+        (maildir.folder / folder / left.name).touch()
+
+    maildir.sweep()
+    maildir.sweep()
+
+    assert {path.name for path in tmp.iterdir()} == set(others)
+    assert all((maildir.folder / folder / left.name).exists() for folder in ("new", "cur"))
+
+
+@pytest.mark.parametrize("fault", ["gone", "a file", "a folder by that name"])
+def test_what_cannot_be_swept_keeps_nobody_from_starting(maildir, fault):
+    tmp = maildir.folder / "tmp"
+    if fault == "a folder by that name":
+        left = killed_while_storing(maildir.folder)
+        (tmp / f"0{left.name}").mkdir()
+        maildir.sweep()
+        assert not left.exists()
+        return
+    tmp.rmdir()
+    if fault == "a file":
+        tmp.touch()
+    maildir.sweep()
+
+
+def test_a_mail_that_is_swept_away_while_it_is_written_is_written_again(maildir, monkeypatch):
+    synced = os.fsync
+    swept = []
+
+    def sweep_once(descriptor: int) -> None:
+        synced(descriptor)
+        if not swept:
+            swept.extend((maildir.folder / "tmp").iterdir())
+            maildir.sweep()
+
+    monkeypatch.setattr("esl_voicemail.mail.maildir.os.fsync", sweep_once)
+    assert isinstance(MaildirTransport(maildir).send(ENVELOPE, mail()), Delivered)
+    [stored] = (maildir.folder / "new").iterdir()
+    assert stored.name != swept[0].name
+
+
+def test_a_service_sweeps_at_its_start(tmp_path):
+    Maildir(tmp_path / "var" / "mail").create()
+    left = killed_while_storing(tmp_path / "var" / "mail")
+    with running(tmp_path) as service:
+        assert not left.exists()
+        assert service.stop() == 0

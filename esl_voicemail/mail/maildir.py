@@ -4,8 +4,10 @@ See https://cr.yp.to/proto/maildir.html. Blocks on a disk; call it from a worker
 """
 
 import os
+import re
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,6 +16,8 @@ from esl_voicemail.mail.message import POLICY
 from esl_voicemail.model import Envelope
 from esl_voicemail.spool import sync_folder
 
+# What `_store` names its files; no other delivery agent has that R.
+_OURS = re.compile(r"\d+\.M\d{6}P\d+R[0-9a-f]{16}\..+", re.ASCII)
 _POLICY = POLICY.clone(linesep="\n")  # a Maildir keeps mails with the system's line ends
 
 
@@ -27,6 +31,18 @@ class Maildir:
         """Make the folders that are missing."""
         for name in ("tmp", "new", "cur"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def sweep(self) -> None:
+        """Remove from tmp what a killed process left half-written there; for a start, as nothing is sent yet.
+
+        Only names of our own making, of whatever host: a container has a new one each time. Should another
+        service store its mails here too, it writes once more what went in mid-writing.
+        """
+        # A disk that refuses now is no reason not to start.
+        with suppress(OSError):
+            for path in [path for path in (self.folder / "tmp").iterdir() if _OURS.fullmatch(path.name)]:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def store(self, envelope: Envelope, message: EmailMessage) -> str:
         """Store a mail durably and return its file's name; OSError when the disk refuses.

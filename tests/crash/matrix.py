@@ -295,3 +295,4 @@ def _strange(stage: Stage, rows: dict[str, tuple[str, str, int | None]], mailed:
     for path in stage.recordings.iterdir():
         if path.name not in owned and path.name != ".esl-voicemail" and not path.name.startswith(HOMELESS):
             yield f"left behind: {path.name}"
+    yield from (f"half-written: {path}" for path in (stage.folder / "var" / "mail").glob("tmp/*"))

@@ -261,6 +261,8 @@ def grounds(stage: Stage) -> dict[str, Ground]:
     save(stage.recordings / f"sales.{orphan}.wav", SPEECH)
     stage.heard[orphan] = SPEECH
     lives(BY_HANG_UP, _ACCEPTED)
+    # A mail that was being written.
+    (stage.folder / "var" / "mail" / "tmp" / f"1767225600.M042137P4711R{'0' * 16}.host").write_bytes(b"Subj")
     for path in stage.recordings.glob("*.wav"):
         os.utime(path, (path.stat().st_mtime - HOUR,) * 2)
     found["leftovers"] = kept("leftovers")
