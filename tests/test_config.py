@@ -201,6 +201,8 @@ MISTAKES = {
     ),
     "recordings where the storage is": (f"{SALES}storage:\n  directory: ./a\n  recordings: ./a\n", f"6: storage.recordings: FOLDER/a: holds storage.directory, mail.maildir {OWN}"),
     "recordings around the storage": (f"{SALES}storage: {{directory: ./a/b, recordings: ./a}}\nmail: {{maildir: ./m}}\n", f"4: storage.recordings: FOLDER/a: holds storage.directory {OWN}"),
+    "recordings where what cannot be read goes": (f"{SALES}storage: {{directory: ./a, recordings: ./a/x/../corrupt}}\n", f"4: storage.recordings: FOLDER/a/x/../corrupt: holds corrupt/ of storage.directory {OWN}"),
+    "recordings in the default place of what cannot be read": (f"{SALES}storage: {{recordings: ./var/corrupt}}\n", f"4: storage.recordings: FOLDER/var/corrupt: holds corrupt/ of storage.directory {OWN}"),
     "recordings among the mails": (f"{SALES}storage: {{recordings: ./m/}}\nmail: {{maildir: ./m}}\n", f"4: storage.recordings: FOLDER/m: holds mail.maildir {OWN}"),
     "recordings around the mails": (f"{SALES}storage: {{recordings: ./a/../m}}\nmail: {{maildir: ./m/mail}}\n", f"4: storage.recordings: FOLDER/a/../m: holds mail.maildir {OWN}"),
     "recordings among the greetings": (f"{SALES}storage: {{recordings: ./sounds}}\ngreetings_dir: sounds\n", f"4: storage.recordings: FOLDER/sounds: holds greetings_dir {OWN}"),
@@ -362,6 +364,28 @@ class TestNoContradictions:
 
         assert problems(path) == [
             f"voicemail.yaml:4: storage.recordings: {path.parent}/spool: holds greetings_dir {OWN}"
+        ]
+
+    def test_recordings_where_a_link_leads_what_cannot_be_read_are_refused(self, path: Path) -> None:
+        (path.parent / "var").mkdir()
+        (path.parent / "spool").mkdir()
+        (path.parent / "var" / "corrupt").symlink_to("../spool")
+        path.write_text(f"{SALES}storage: {{recordings: ./spool}}\n")
+
+        assert problems(path) == [
+            f"voicemail.yaml:4: storage.recordings: {path.parent}/spool: "
+            f"holds corrupt/ of storage.directory {OWN}"
+        ]
+
+    def test_recordings_around_a_storage_whose_corrupt_folder_lies_elsewhere_are_refused(
+        self, path: Path
+    ) -> None:
+        (path.parent / "a" / "b").mkdir(parents=True)
+        (path.parent / "a" / "b" / "corrupt").symlink_to("/tmp")
+        path.write_text(f"{SALES}storage: {{directory: ./a/b, recordings: ./a}}\nmail: {{maildir: ./m}}\n")
+
+        assert problems(path) == [
+            f"voicemail.yaml:4: storage.recordings: {path.parent}/a: holds storage.directory {OWN}"
         ]
 
     def test_recordings_among_the_mailboxes_are_refused(self, path: Path) -> None:

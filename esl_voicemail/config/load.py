@@ -271,6 +271,7 @@ def _recordings_shared(config: Config, section: ConfigSection) -> list[str]:
     folder = config.source.folder
     others = {
         "storage.directory": config.directory,
+        "corrupt/ of storage.directory": config.directory / "corrupt",
         "mail.maildir": config.maildir,
         "mailboxes_dir": folder / section.mailboxes_dir if section.mailboxes_dir else None,
         "greetings_dir": folder / (section.greetings_dir or "greetings"),
@@ -283,7 +284,8 @@ def _recordings_shared(config: Config, section: ConfigSection) -> list[str]:
     if not held:
         return []
     where = config.at("storage", "recordings")
-    names = ", ".join(held)
+    implied = {"corrupt/ of storage.directory"} if "storage.directory" in held else set()
+    names = ", ".join(name for name in held if name not in implied)
     return [f"{where}: {name_of(config.recordings)}: holds {names} too; recordings need their own folder"]
 
 
