@@ -24,11 +24,14 @@ Passed = dict[str, Counter[tuple[str, str]]]
 """By scenario: how often each point was passed."""
 
 _AS_ANOTHER_USER = "only where the switch runs as another user, whose files we cannot write"
-_BY_HAND = "one transaction, which a person who sees it fail repeats"
+_BY_HAND = "each transaction stands alone, and a person who sees one fail repeats it"
 # Points that no scenario passes, and why that is right.
 UNPASSED: dict[str, str] = {
     "journal.editor:JournalEditor.change:db.execute": _BY_HAND,
     "journal.editor:JournalEditor.change:db.execute#2": _BY_HAND,
+    "journal.editor:JournalEditor.change_all:db.execute": _BY_HAND,
+    "journal.editor:JournalEditor._change_some:db.execute": _BY_HAND,
+    "journal.editor:JournalEditor._change_some:db.execute#2": _BY_HAND,
     "journal.editor:_change:db.execute": _BY_HAND,
     "journal.journal:_close:db.execute#2": "looks whether there is a row where none was open",
     "mail.transport:SmtpTransport.probe:server.rset": "`check --smtp`, which delivers nothing",
