@@ -12,7 +12,7 @@ import pytest
 from esl_voicemail.cli import run
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.editor import RETRY
-from esl_voicemail.journal.engine import FILE
+from esl_voicemail.journal.engine import FILE, open_engine, url_of
 from esl_voicemail.model import Bounced, Deferred, Delivered, DeliveryState, Held
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.archive import ANNA, JAN, OPERATOR, Archive
@@ -467,6 +467,45 @@ class TestTheJournal:
 
         assert code == FAILED
         assert "an older version's; start `esl-voicemail serve`" in err
+
+    @pytest.mark.parametrize(
+        "verb",
+        [
+            ("messages", "list"),
+            ("messages", "retry", "x"),
+            ("messages", "show", "x"),
+            ("erase", "--caller", "1234"),
+        ],
+    )
+    def test_an_empty_file_is_none_yet_and_stays_empty(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: tuple[str, ...]
+    ) -> None:
+        (tmp_path / "voicemail.yaml").write_text("mailboxes: {default: {recipients: [a@example.com]}}\n")
+        journal = tmp_path / "var" / FILE
+        journal.parent.mkdir()
+        journal.touch()
+
+        code = run([*verb, "--config", str(tmp_path / "voicemail.yaml")])
+
+        out, err = capsys.readouterr()
+        assert (code, out) == (FAILED, "")
+        assert err == f"{journal}: is empty, there is no journal yet; start `esl-voicemail serve` once\n"
+        assert [path.name for path in journal.parent.iterdir()] == [FILE]
+        assert journal.stat().st_size == 0
+
+    def test_one_whose_tables_were_not_made_yet_is_none_either(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "voicemail.yaml").write_text("mailboxes: {default: {recipients: [a@example.com]}}\n")
+        journal = tmp_path / "var" / FILE
+        journal.parent.mkdir()
+        open_engine(url_of(journal.parent), writing=True).connect().close()
+        assert journal.stat().st_size
+
+        code = run(["messages", "list", "--config", str(tmp_path / "voicemail.yaml")])
+
+        said = f"{journal}: is empty, there is no journal yet; start `esl-voicemail serve` once\n"
+        assert (code, capsys.readouterr().err) == (FAILED, said)
 
     def test_one_that_stays_locked_is_75(self, archive: Archive, say: Say) -> None:
         message_id = archive.keep()

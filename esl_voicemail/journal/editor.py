@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import forgetting
 from esl_voicemail.journal.engine import (
-    FILE,
     empty_log,
     expect_current,
+    expect_one,
     open_engine,
     refused,
     rewrite_owed,
@@ -76,10 +76,7 @@ class JournalEditor:
     """
 
     def __init__(self, directory: Path, recordings: Path) -> None:
-        if not (directory / FILE).is_file():
-            raise JournalError(
-                f"{directory / FILE}: there is no journal yet; start `esl-voicemail serve` once"
-            )
+        expect_one(directory)
         self._url = url_of(directory)
         self._engine = open_engine(self._url, writing=True)
         self._recordings = recordings

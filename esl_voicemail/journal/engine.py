@@ -41,6 +41,15 @@ def url_of(directory: Path) -> str:
     return f"sqlite:///{quote(os.fsencode(directory.absolute() / FILE))}"
 
 
+def expect_one(directory: Path) -> None:
+    """JournalError when a storage directory has no journal that could be looked into."""
+    path = directory / FILE
+    if not path.is_file():
+        raise JournalError(f"{path}: there is no journal yet; start `esl-voicemail serve` once")
+    if not path.stat().st_size:
+        raise _empty(path)
+
+
 def open_engine(url: str, *, writing: bool) -> Engine:
     """Open the database; on SQLite with WAL and full synchronous, so that a commit survives a power cut."""
     if not url.startswith("sqlite"):
@@ -165,11 +174,14 @@ def expect_current(engine: Engine) -> None:
     try:
         with engine.connect() as connection:
             heads = MigrationContext.configure(connection).get_current_heads()
+            tables = connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar()
         script = ScriptDirectory.from_config(_migrations())
         for revision in heads:
             script.get_revision(revision)
     except CommandError as error:
         raise _newer(engine, error) from error
+    if not tables:
+        raise _empty(engine.url.database)
     if set(heads) != set(script.get_heads()):
         raise JournalError(
             f"{engine.url.database}: the journal is an older version's; "
@@ -185,6 +197,10 @@ def refused(engine: Engine, how: str, error: Exception) -> VoicemailError:
     if getattr(said, "sqlite_errorcode", 0) & 0xFF in _DISK:
         return DiskError(f"{engine.url.database}: the journal {how}: {said}; is its disk full or read-only?")
     return JournalError(f"{engine.url.database}: the journal {how}: {said}")
+
+
+def _empty(path: Path | str | None) -> JournalError:
+    return JournalError(f"{path}: is empty, there is no journal yet; start `esl-voicemail serve` once")
 
 
 def _newer(engine: Engine, error: CommandError) -> JournalError:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, case, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
-from esl_voicemail.journal.engine import FILE, expect_current, open_engine, refused, url_of
+from esl_voicemail.journal.engine import expect_current, expect_one, open_engine, refused, url_of
 from esl_voicemail.journal.rows import call_of_row, voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
 from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
@@ -92,10 +92,7 @@ class JournalReader:
     """Reads a storage directory's journal; JournalError when there is none or it cannot be read."""
 
     def __init__(self, directory: Path, recordings: Path) -> None:
-        if not (directory / FILE).is_file():
-            raise JournalError(
-                f"{directory / FILE}: there is no journal yet; start `esl-voicemail serve` once"
-            )
+        expect_one(directory)
         self._engine = open_engine(url_of(directory), writing=False)
         self._recordings = recordings
 
