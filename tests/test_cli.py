@@ -202,7 +202,7 @@ BROKEN = {
     ),
     "a file for recordings": Broken(
         f"{SALES}storage:\n  recordings: ./spool\n",
-        "voicemail.yaml:5: storage.recordings: FOLDER/spool: cannot be written: Not a directory",
+        "voicemail.yaml:5: storage.recordings: FOLDER/spool: cannot be read: Not a directory",
         lambda folder: (folder / "spool").touch(),
     ),
     "a folder named 8000 in recordings": Broken(
