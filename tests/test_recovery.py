@@ -479,7 +479,7 @@ def serving(house: House) -> Iterator[House]:
 
 
 def test_while_serving_a_file_that_grows_is_taken_once_it_is_whole(serving: House) -> None:
-    message_id, path = serving.open_call()
+    message_id, path = serving.open_call(age=timedelta())
     whole = save(path.with_suffix(".whole"), tone(4.0)).read_bytes()
     for part in range(1, 9):
         path.write_bytes(whole[: len(whole) * part // 8])
@@ -499,7 +499,7 @@ def test_while_serving_a_file_without_a_row_becomes_a_message(serving: House) ->
 
 
 def test_while_serving_audio_goes_after_its_retention(serving: House) -> None:
-    message_id, path = serving.open_call()
+    message_id, path = serving.open_call(age=timedelta())
     save(path, tone(1.0))
     until(lambda: serving.state(message_id) == "kept recorded", "it is kept")
     (attempt,) = serving.journal.queue.claim(9, serving.now(), "example.com")
