@@ -376,6 +376,18 @@ class TestErase:
         assert {to.reply for to in kept} == {"5.1.1 nobody"}
         assert {tried.reply for to in kept for tried in to.attempts} == {"not now", "5.1.1 nobody"}
 
+    def test_what_a_server_says_once_the_caller_is_erased_is_not_written_any_more(
+        self, archive: Archive, erase: Say
+    ) -> None:
+        mine = archive.keep()
+        (attempt, *_) = archive.claim()
+
+        assert erase()[0] == OK
+        archive.journal.queue.mark(attempt, Delivered(250, f"2.0.0 {QUOTED}"), archive.now(), 5)
+
+        assert archive.states(mine)[attempt.recipient] == "delivered"
+        assert archive.traces(QUOTED, *WORDS[:3]) == []
+
     @pytest.mark.parametrize("options", [[], ["--json"]])
     def test_while_a_reader_holds_the_log_it_is_75_and_said_until_it_is_emptied(
         self, archive: Archive, erase: Say, options: list[str]

@@ -128,7 +128,9 @@ class Queue:
             raise JournalError("a deferred delivery needs the time of its next try")
 
         def work(db: Connection) -> bool:
-            changes = {"state": state.value, "code": verdict.code, "reply": verdict.reply}
+            # A server may quote the caller, who was forgotten while this was under way.
+            reply = "" if _forgotten(db, attempt.voicemail.message_id) else verdict.reply
+            changes = {"state": state.value, "code": verdict.code, "reply": reply}
             if due_at is not None and state is DeliveryState.QUEUED:
                 changes |= {"due_at": to_ms(due_at), "crashes": 0}
             else:
@@ -149,7 +151,7 @@ class Queue:
                     duration_ms=duration_ms,
                     result="deferred" if state is DeliveryState.QUEUED else state.value,
                     code=verdict.code,
-                    reply=verdict.reply,
+                    reply=reply,
                 )
             )
             if changed and state in _NEEDS_A_PERSON:
@@ -210,6 +212,11 @@ def enqueue(db: Connection, message_id: str, recipients: Sequence[str], now: dat
     row = {**_new(now), "message_id": message_id, "about": 0}
     if recipients:
         db.execute(insert(deliveries), [{**row, "recipient": recipient} for recipient in recipients])
+
+
+def _forgotten(db: Connection, message_id: str) -> bool:
+    asked = exists().where(voicemails.c.message_id == message_id, voicemails.c.forgotten_at.is_not(None))
+    return bool(db.execute(select(asked)).scalar())
 
 
 def _new(now: datetime) -> dict[str, Any]:

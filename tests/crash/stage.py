@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -139,7 +139,8 @@ class Running:
     def stop(self, number: int) -> int:
         """Signal it, unless it is dead, and return how it ended."""
         if not self.dead:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it was just about to end by itself
+                os.kill(self.pid, number)
         return int(self.ended.get(timeout=SERVING_SECONDS))
 
 
