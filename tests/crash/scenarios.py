@@ -18,7 +18,7 @@ from gevent import socket
 from ulid import ULID
 
 from esl_voicemail.journal.engine import FILE
-from esl_voicemail.journal.queue import CRASHES_AT_MOST
+from esl_voicemail.journal.picking import CRASHES_AT_MOST
 from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, TrialCaller
 from esl_voicemail.trial.caller import Stage as Part
 from tests.crash.stage import HOMELESS, HOUR, RECIPIENTS, Act, Stage
