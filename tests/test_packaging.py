@@ -11,10 +11,12 @@ from email import message_from_string, policy
 from pathlib import Path
 
 import pytest
+import yaml
 
 from esl_voicemail import __version__
 
 ROOT = Path(__file__).parent.parent
+TEXTS = ROOT / "greetings" / "texts.yaml"
 DATA = f"esl_voicemail-{__version__}.data/data"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -102,8 +104,8 @@ class TestContents:
             "journal/migrations/versions/v0001_calls_and_deliveries.py",
             *(
                 f"greetings/{language}/{greeting}.wav"
-                for language in ("pl", "en")
-                for greeting in ("default", "thanks", "apology")
+                for language, texts in yaml.safe_load(TEXTS.read_text("utf-8")).items()
+                for greeting in texts
             ),
             "trial/caller.wav",
             "trial/channel.txt",
