@@ -15,7 +15,7 @@ PACKAGE = "esl_voicemail"
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "model", "hours", "backoff", "window", "clock", "disk"}),
-    frozenset({"logline", "logwriter", "workers"}),
+    frozenset({"logline", "logwriter", "workers", "promise"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "binding", "esl.commands", "esl.arrival", "esl"}),
     frozenset({"mail", "running", "storage", "esl.channel"}),
@@ -43,6 +43,7 @@ PURE = (
     "backoff",
     "window",
     "hours",
+    "promise",
     "logline",
     "esl.commands",
     "esl.frames",

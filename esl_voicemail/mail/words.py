@@ -1,13 +1,14 @@
 """What a mail says in each language beyond its templates: reasons, endings, times, numbers. Pure."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import phonenumbers
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 
 from esl_voicemail.model import CallResult, DeliveryState, EndedBy, Reason
+from esl_voicemail.promise import NEXT_WORKING_DAY, TODAY, Promise
 
 REASONS = {
     "pl": {
@@ -87,6 +88,14 @@ OUTCOMES = {
 
 NEEDS_A_PERSON = frozenset({DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD})
 
+# A promise by what the caller heard; the day meant stands behind, but where that is clear.
+_TOLD = {"pl": "dzwoniącemu powiedziano", "en": "the caller was told"}
+_PROMISES = {
+    "pl": {TODAY: "dzisiaj", NEXT_WORKING_DAY: "następny dzień roboczy, {day}"},
+    "en": {TODAY: "today", NEXT_WORKING_DAY: "the next working day, {day}"},
+}
+_DAY, _DAY_OF_OTHER_YEAR = "EEEE, d MMMM", "EEEE, d MMMM y"
+
 _TIMES = {"pl": "EEEE, d MMMM y, HH:mm (xxx)", "en": "EEEE, d MMMM y, HH:mm (xxx)"}
 
 
@@ -114,6 +123,13 @@ def telephone(number: str, region: str) -> Telephone:
 def moment(at: datetime, zone: ZoneInfo, language: str) -> str:
     """Write a moment in a zone: weekday, date, hour and the zone's offset."""
     return format_datetime(at.astimezone(zone), _TIMES[language], locale=language)
+
+
+def promise_words(promise: Promise, arrived: date, language: str) -> str:
+    """Say what a caller was promised; `arrived` is the day of the call where the mailbox is."""
+    pattern = _DAY if promise.day.year == arrived.year else _DAY_OF_OTHER_YEAR
+    day = format_date(promise.day, pattern, locale=language)
+    return f"{_TOLD[language]}: {_PROMISES[language].get(promise.kind, '{day}').format(day=day)}"
 
 
 def duration(ms: int) -> str:

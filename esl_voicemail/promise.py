@@ -1,0 +1,45 @@
+"""When somebody will call back, from hours, holidays and closed days. Pure.
+
+What the caller hears of it is the mailbox's to choose.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from esl_voicemail.hours import DAYS, ClosedDays, Week, is_open, opening
+
+TODAY, NEXT_WORKING_DAY = "today", "next-working-day"
+KINDS = (TODAY, NEXT_WORKING_DAY, *DAYS)
+
+_FURTHEST_DAYS = 60
+# The same weekday comes again after seven days: further off, its name alone would mislead.
+_NAMED_DAYS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a caller is told: `today`, a weekday (`mon` to `sun`) or `next-working-day`; and the day meant."""
+
+    kind: str
+    day: date
+
+
+def promise(
+    week: Week, country: str | None, local: datetime, closed: Collection[ClosedDays] = ()
+) -> Promise | None:
+    """Return when somebody will call back who called at a local moment, or None within 60 days."""
+    today = local.date()
+    later = any(span.start > local.time() for span in opening(week, country, closed, today))
+    if later or is_open(week, country, local, closed):
+        return Promise(TODAY, today)
+    for days in range(1, _FURTHEST_DAYS + 1):
+        day = today + timedelta(days)
+        if opening(week, country, closed, day):
+            return Promise(DAYS[day.weekday()] if days <= _NAMED_DAYS else NEXT_WORKING_DAY, day)
+    return None
+
+
+def sentences(kind: str) -> tuple[str, ...]:
+    """Return which sentences say a promise, the closest first; each is a kind too."""
+    return (kind, NEXT_WORKING_DAY) if kind in DAYS else (kind,)
