@@ -84,15 +84,17 @@ def spool_of(config: Config) -> Spool:
 
 
 def greeting_seconds(config: Config) -> dict[str, float]:
-    """Return how long each greeting lasts, by its path; ConfigError for one that is gone since the checks."""
+    """Return how long each sound before the tone lasts, by its path; ConfigError for one that has gone."""
     found: dict[str, float] = {}
     for key, mailbox in config.mailboxes.items():
-        for reason, path in mailbox.greetings.items():
-            try:
-                found[str(path)] = wav.inspect(path).duration_ms / 1000
-            except (RecordingError, OSError) as error:
-                where = config.at("mailboxes", key, "greetings", reason)
-                raise ConfigError([f"{where}: {path}: {error}"]) from error
+        shipped = (("greetings", sounds) for sounds in mailbox.shipped.values())
+        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises), *shipped):
+            for name, path in sounds.items():
+                try:
+                    found[str(path)] = wav.inspect(path).duration_ms / 1000
+                except (RecordingError, OSError) as error:
+                    where = config.at("mailboxes", key, section, name)
+                    raise ConfigError([f"{where}: {path}: {error}"]) from error
     return found
 
 
@@ -231,22 +233,31 @@ def _installed(config: Config) -> Iterator[str]:
 
 def _greetings(config: Config) -> Iterator[str]:
     for key, mailbox in config.mailboxes.items():
-        for reason, path in mailbox.greetings.items():
-            where = config.at("mailboxes", key, "greetings", reason)
-            shipped = path.is_relative_to(shipped_greetings(mailbox.language))
-            if not shipped and any(sign in str(path) for sign in _UNSAFE):
-                yield f"{where}: {path}: the switch would misread one of {_UNSAFE}; move it"
-                continue
-            try:
-                shape = wav.inspect(path)
-            except RecordingError as error:
-                yield f"{where}: {path}: is no sound the switch can play: {error}"
-                continue
-            except OSError as error:
-                yield f"{where}: {path}: cannot be read: {error.strerror}"
-                continue
-            if shape.duration_ms == 0:
-                yield f"{where}: {path}: is empty"
+        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises)):
+            for name, path in sounds.items():
+                where = config.at("mailboxes", key, section, name)
+                if any(sign in str(path) for sign in _UNSAFE):
+                    yield f"{where}: {path}: the switch would misread one of {_UNSAFE}; move it"
+                elif trouble := _unplayable(path):
+                    yield f"{where}: {trouble}"
+    # All calls share the shipped ones, in any language: each is looked at once.
+    shipped: set[Path] = set()
+    for mailbox in config.mailboxes.values():
+        shipped.update(mailbox.thanks.with_name(f"{name}.wav") for name in ("default", "thanks", "apology"))
+        shipped.update(path for sounds in mailbox.shipped.values() for path in sounds.values())
+    for path in sorted(shipped):
+        if trouble := _unplayable(path):
+            yield f"{config.at('mailboxes')}: {trouble}; install the program again"
+
+
+def _unplayable(path: Path) -> str:
+    try:
+        shape = wav.inspect(path)
+    except RecordingError as error:
+        return f"{path}: is no sound the switch can play: {error}"
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}"
+    return "" if shape.duration_ms else f"{path}: is empty"
 
 
 def _templates(config: Config) -> Iterator[str]:

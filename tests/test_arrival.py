@@ -117,6 +117,7 @@ def test_the_mailbox_is_the_dialplans_else_that_of_the_dialled_number(
         ({"variable_voicemail_reason": "busy"}, Reason.BUSY),
         ({"variable_voicemail_reason": "QUEUE_TIMEOUT"}, Reason.QUEUE_TIMEOUT),
         ({"variable_voicemail_reason": "USER_BUSY"}, Reason.BUSY),
+        ({"variable_voicemail_reason": "holiday"}, Reason.AFTER_HOURS),
         (
             {"variable_voicemail_reason": "nonsense", "variable_originate_disposition": "NO_ANSWER"},
             Reason.NO_ANSWER,

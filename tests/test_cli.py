@@ -30,6 +30,7 @@ from esl_voicemail import __version__, checks
 from esl_voicemail.cli import run
 from esl_voicemail.cli.call import SAMPLE
 from esl_voicemail.config import load
+from esl_voicemail.config.sections import MailboxSection
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import url_of
@@ -469,18 +470,51 @@ class TestMailbox:
             ["sales", "sales", "sales@example.com"],
         ]
 
-    def test_show_tells_settings_and_where_they_stand(self, told: Told) -> None:
+    def test_list_has_an_object_for_each_for_programs(self, told: Told) -> None:
+        done = command("mailbox", "list", "--json", folder=told.folder)
+
+        assert (done.returncode, done.stderr) == (OK, "")
+        default, sales = map(json.loads, done.stdout.splitlines())
+        assert default["mailbox"] == "default"
+        assert default["recipients"] == ["anna@example.com", "jan@example.com"]
+        assert sales["from"] == f"voicemail.yaml:{self.line(told, '  sales:')}"
+
+    def test_show_tells_settings_and_where_each_comes_from(self, told: Told) -> None:
         done = command("mailbox", "show", "default", folder=told.folder)
 
         assert (done.returncode, done.stderr) == (OK, "")
-        shown = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line)
-        shown = {name: value.strip() for name, value in shown.items()}
+        rows = [re.split(r"  +", line) for line in done.stdout.splitlines()]
+        assert all(len(row) in {2, 3} for row in rows)
+        shown = {row[0]: row[1:] for row in rows}
+        recipients = f"voicemail.yaml:{self.line(told, '    recipients:')}"
+        assert shown["mailbox"] == ["default"]
+        assert shown["from"] == [f"voicemail.yaml:{self.line(told, '  default:')}"]
+        assert shown["recipients"] == ["anna@example.com, Jan Łoś <jan@example.com>", recipients]
+        assert shown["language"] == ["pl", "built in"]
+        assert shown["max_seconds"] == ["300", "built in"]
+        assert shown["reply_to"] == ["built in"]
+        assert shown["greeting default"][0].endswith("/pl/default.wav")
+
+    def test_show_tells_the_same_to_programs(self, told: Told) -> None:
+        done = command("mailbox", "show", "default", "--json", folder=told.folder)
+
+        assert (done.returncode, done.stderr) == (OK, "")
+        shown = json.loads(done.stdout)
+        assert (shown["mailbox"], shown["from"]) == (
+            "default",
+            f"voicemail.yaml:{self.line(told, '  default:')}",
+        )
+        settings = shown["settings"]
+        assert settings["timezone"] == {"value": "Europe/Warsaw", "from": "built in"}
+        assert settings["recipients"]["value"] == ["anna@example.com", "Jan Łoś <jan@example.com>"]
+        assert settings["keep_digits"] == {"value": True, "from": "built in"}
+        assert settings["operator"]["value"] is None
+        # Every setting there is has its place.
+        assert settings.keys() >= MailboxSection.model_fields.keys() - {"greetings", "promises"}
+
+    def line(self, told: Told, begins: str) -> int:
         lines = (told.folder / "voicemail.yaml").read_text().splitlines()
-        assert shown["mailbox"] == "default"
-        assert shown["from"] == f"voicemail.yaml:{lines.index('  default:') + 1}"
-        assert shown["recipients"] == "anna@example.com, Jan Łoś <jan@example.com>"
-        assert (shown["language"], shown["timezone"], shown["max_seconds"]) == ("pl", "Europe/Warsaw", "300")
-        assert shown["greeting default"].endswith("/pl/default.wav")
+        return next(n for n, line in enumerate(lines, 1) if line.startswith(begins))
 
     def test_an_unknown_one_is_1_and_one_line(self, told: Told) -> None:
         done = command("mailbox", "show", "nobody", folder=told.folder)

@@ -2,11 +2,12 @@
 
 # ruff: noqa: E501 - in the table of mistakes, a case keeps to its line
 
+import json
 import os
 import sys
 import tracemalloc
 from dataclasses import fields
-from datetime import time
+from datetime import date, time
 from ipaddress import ip_network
 from pathlib import Path
 from time import thread_time
@@ -25,8 +26,8 @@ from esl_voicemail.config.load import PLACES, VARIABLE, find
 from esl_voicemail.config.sections import ConfigSection
 from esl_voicemail.config.values import Address, MailAddress
 from esl_voicemail.errors import ConfigError
-from esl_voicemail.hours import DAYS, Span
-from esl_voicemail.model import TECHNICAL, Caller, CallResult, Reason
+from esl_voicemail.hours import DAYS, ClosedDays, Span
+from esl_voicemail.model import TECHNICAL, Caller, CallResult, Reason, one_line
 
 # A good mailbox on the lines 1 to 3; what a case adds to it begins on line 4.
 SALES = "mailboxes:\n  sales:\n    recipients: [anna@example.com]\n"
@@ -43,7 +44,12 @@ HOST = "is no host: write a name such as smtp.example.com, and the port apart"
 PATH = "must be a path without quotes, $, {, }, \\ or control characters: the switch reads those"
 NO_AT = "is no mail address: An email address must have an @-sign."
 KEY = "a mailbox's key holds a-z, 0-9, _ and - only, at most 32, and starts with a letter or digit"
-REASONS = "'default', 'no-answer', 'busy', 'unavailable', 'queue-timeout', 'after-hours' or 'direct'"
+REASONS = (
+    "'default', 'no-answer', 'busy', 'unavailable', 'queue-timeout', 'after-hours', 'holiday' or 'direct'"
+)
+PROMISES = "'today', 'next-working-day', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat' or 'sun'"
+CLOSED_DAY = "is no day: write 2026-12-24, 2026-12-24..2026-12-31, or 12-24 for every year"
+NO_HOURS = "is counted from hours, and there are none; give hours too"
 TOGETHER = "username and password_file go together: give both or neither"
 SHORT = "no message would be long enough"
 OWN = "too; recordings need their own folder"
@@ -141,6 +147,33 @@ MISTAKES = {
     "a time that no clock shows": (f"{SALES}    hours: {{sat: '25:00-26:00'}}\n", "4: mailboxes.sales.hours.sat: '25:00-26:00' names a time that no clock shows"),
     "hours that YAML reads as a number": (f"{SALES}    hours: {{sat: 9:00}}\n", f'4: mailboxes.sales.hours.sat: {QUOTES} "9:00"'),
     "hours without days": (f"{SALES}    hours: '8:00-16:00'\n", f"4: mailboxes.sales.hours: {SECTION} '8:00-16:00'"),
+    # closed days, promises and keys
+    "no such closed day": (f"{SALES}    closed: ['12-24', '2026-02-30']\n", "4: mailboxes.sales.closed[1]: '2026-02-30' names a day that no calendar shows"),
+    "a closed day in words": (f"{SALES}    closed: [christmas]\n", f"4: mailboxes.sales.closed[0]: 'christmas' {CLOSED_DAY}"),
+    "a closed day with an hour": (f"{SALES}    closed: [2026-12-24 12:00:00]\n", f'4: mailboxes.sales.closed[0]: {QUOTES} "2026-12-24 12:00:00"'),
+    "closed days backwards": (f"{SALES}defaults: {{closed: [2026-12-31..2026-12-24]}}\n", "4: defaults.closed[0]: '2026-12-31..2026-12-24' ends before it begins"),
+    "a year of closed days": (f"{SALES}    closed: [2026]\n", f'4: mailboxes.sales.closed[0]: {QUOTES} "2026"'),
+    "closed days without a list": (f"{SALES}    closed: 12-24\n", f"4: mailboxes.sales.closed: {LIST} '12-24'"),
+    "hours of all without days": (f"{SALES}defaults: {{hours: {{week: '8:00-16:00'}}}}\n", "4: defaults.hours.week: 'week' is no day or span of days: write mon, or mon-fri"),
+    "no such country of all": (f"{SALES}defaults: {{holidays: Polska}}\n", f"4: defaults.holidays: 'POLSKA': {COUNTRY}"),
+    "a promise without hours": (f"{SALES}    promise: true\n", f"4: mailboxes.sales.promise: {NO_HOURS}"),
+    "a promise of all without hours": (f"{SALES}defaults: {{promise: true}}\n", f"2: mailboxes.sales.promise: {NO_HOURS}"),
+    "a promise that is text": (f"{SALES}    promise: 'yes'\n", "4: mailboxes.sales.promise: must be true or false, not 'yes'"),
+    "an unknown promise": (f"{SALES}    promises: {{tomorrow: x.wav}}\n", f"4: mailboxes.sales.promises.tomorrow: must be one of {PROMISES}, not 'tomorrow'"),
+    "a promise of all": (f"{SALES}defaults: {{promises: {{}}}}\n", "4: defaults.promises: is no default: each mailbox has its own"),
+    "digits kept in text": (f"{SALES}    keep_digits: 'on'\n", "4: mailboxes.sales.keep_digits: must be true or false, not 'on'"),
+    "a review that is a number": (f"{SALES}    review: 2\n", "4: mailboxes.sales.review: must be true or false, not 2"),
+    "a number asked for in text": (f"{SALES}defaults: {{ask_number: never}}\n", "4: defaults.ask_number: must be true or false, not 'never'"),
+    "an extension without quotes": (f"{SALES}    operator: 1000\n", f'4: mailboxes.sales.operator: {QUOTES} "1000"'),
+    "an operator of all": (f"{SALES}defaults: {{operator: '1000'}}\n", "4: defaults.operator: is no default: each mailbox has its own"),
+    **{
+        f"no extension: {text!r}": (f"{SALES}    operator: {json.dumps(text)}\n", f"4: mailboxes.sales.operator: {one_line(repr(text), 200)} is no extension: write one as in \"1000\", or \"1000 XML default\"")
+        for text in (
+            "", " ", "1000 ", " 1000", "1000 XML", "1000 XML ", "1000 XML a b", "1000 xml default", "1000 inline default", "1000  XML default",
+            "-bleg 1000", "-both", "-1000", "1000 XML -x", "1000\n", "1000\nXML default", "10,00", "1000;x", "1000'", "${x}", "a b", "sofia/internal/1000",
+            "user:1", "a@b", "hangup::normal", "&park", "1|2", "ł", "١", "9" * 41,
+        )
+    },
     # telephone numbers
     "a telephone number without quotes": (f"{SALES}    numbers: [48221234567]\n", f'4: mailboxes.sales.numbers[0]: {QUOTES} "48221234567"'),
     "a plus without quotes": (f"{SALES}    numbers: [+48221234567]\n", f'4: mailboxes.sales.numbers[0]: {QUOTES} "+48221234567"'),
@@ -468,6 +501,165 @@ class TestMailboxesFolder:
         ]
 
 
+class TestTheFolderThatNobodyNames:
+    """`mailboxes/` beside the configuration is used when it is there."""
+
+    @pytest.fixture
+    def folder(self, path: Path) -> Path:
+        path.write_text(SALES)
+        folder = path.parent / "mailboxes"
+        folder.mkdir()
+        return folder
+
+    def test_its_files_are_mailboxes(self, path: Path, folder: Path) -> None:
+        (folder / "help.yaml").write_text("recipients: [h@example.com]\n")
+
+        config = load(path)
+
+        assert list(config.mailboxes) == ["sales", "help"]
+        assert config.mailboxes_dir == folder
+
+    def test_without_it_nothing_is_missing(self, path: Path, folder: Path) -> None:
+        folder.rmdir()
+
+        assert list(load(path).mailboxes) == ["sales"]
+        assert load(path).mailboxes_dir == folder
+
+    def test_a_file_of_that_name_is_something_else(self, path: Path, folder: Path) -> None:
+        folder.rmdir()
+        folder.touch()
+
+        assert list(load(path).mailboxes) == ["sales"]
+
+    def test_where_another_is_named_it_is_left_alone(self, path: Path, folder: Path) -> None:
+        (folder / "help.yaml").write_text("not a mailbox")
+        (path.parent / "more").mkdir()
+        path.write_text(f"{SALES}mailboxes_dir: more\n")
+
+        assert list(load(path).mailboxes) == ["sales"]
+
+    def test_one_that_cannot_be_looked_at_is_told(self, path: Path, folder: Path) -> None:
+        folder.rmdir()
+        folder.symlink_to(folder)
+
+        assert problems(path) == [
+            f"voicemail.yaml:1: mailboxes_dir: {folder}: cannot be read: Too many levels of symbolic links"
+        ]
+
+    def test_its_mailboxes_take_the_place_of_the_one_that_nobody_wrote(
+        self, path: Path, folder: Path
+    ) -> None:
+        path.write_text("log: {format: json}\n")
+        assert load(path).origin("default") == "built in"
+
+        (folder / "help.yaml").write_text("recipients: [h@example.com]\n")
+        assert list(load(path).mailboxes) == ["help"]
+
+    def test_without_a_configuration_the_folder_is_the_working_directorys(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(folder.parent)
+        (folder / "help.yaml").write_text("recipients: [h@example.com]\n")
+        assert list(load(None).mailboxes) == ["default", "help"]
+
+        (folder / "default.yaml").write_text("recipients: [d@example.com]\n")
+        assert load(None).mailboxes["default"].addresses == ("d@example.com",)
+
+    def test_recordings_among_its_mailboxes_are_refused(self, path: Path, folder: Path) -> None:
+        path.write_text(f"{SALES}storage: {{recordings: ./mailboxes}}\n")
+
+        assert problems(path) == [
+            f"voicemail.yaml:4: storage.recordings: {folder}: holds mailboxes_dir {OWN}"
+        ]
+
+    def test_a_half_written_file_is_none(self, path: Path, folder: Path) -> None:
+        (folder / ".help.yaml.new").write_text("recipients: [")
+
+        assert list(load(path).mailboxes) == ["sales"]
+
+
+class TestInherited:
+    """What a company has once stands in `defaults`; where each setting comes from is told."""
+
+    TEXT = (
+        f"{SALES}  night:\n    recipients: [n@example.com]\n    hours: {{mon-sun: '22:00-06:00'}}\n"
+        "    holidays: none\n    closed: []\n    promise: false\n    keep_digits: false\n"
+        "defaults:\n  hours: {mon-fri: '08:00-16:00'}\n  holidays: PL\n"
+        "  closed: [2026-12-31, '12-24', 2026-07-01..2026-07-14]\n"
+        "  promise: true\n  review: true\n  ask_number: true\n"
+    )
+
+    def test_hours_holidays_closed_days_and_keys_are_those_of_all(self, path: Path) -> None:
+        path.write_text(self.TEXT)
+
+        sales, night = load(path).mailboxes.values()
+
+        assert sales.week is not None
+        assert sales.week[0] == (Span(time(8), time(16)),)
+        assert sales.holidays == "PL"
+        assert sales.closed == (
+            ClosedDays(date(2026, 12, 31), date(2026, 12, 31)),
+            ClosedDays(date(2000, 12, 24), date(2000, 12, 24), yearly=True),
+            ClosedDays(date(2026, 7, 1), date(2026, 7, 14)),
+        )
+        assert (sales.promise, sales.keep_digits, sales.review, sales.ask_number) == (True, True, True, True)
+        assert night.week is not None
+        assert night.week[6] == (Span(time(22), time(6)),)
+        assert not night.holidays
+        assert night.closed == ()
+        assert (night.promise, night.keep_digits, night.review, night.ask_number) == (
+            False,
+            False,
+            True,
+            True,
+        )
+
+    def test_where_each_comes_from_is_told(self, path: Path) -> None:
+        path.write_text(self.TEXT)
+
+        config = load(path)
+
+        assert config.origin("sales") == f"{path}:2"
+        assert config.origin("sales", "recipients") == f"{path}:3"
+        assert config.origin("sales", "hours") == f"{path}:12"
+        assert config.origin("night", "hours") == f"{path}:6"
+        assert config.origin("night", "closed") == f"{path}:8"
+        assert config.origin("night", "review") == f"{path}:16"
+        assert config.origin("night", "language") == "built in"
+        assert config.origin("night", "name") == "built in"
+
+    def test_a_setting_left_empty_is_none(self, path: Path) -> None:
+        path.write_text(f"{SALES}    hours:\n    language:\ndefaults: {{hours: {{mon: '8:00-9:00'}}}}\n")
+
+        config = load(path)
+
+        assert config.mailboxes["sales"].week is not None
+        assert config.origin("sales", "hours") == f"{path}:6"
+        assert config.origin("sales", "language") == "built in"
+
+    @pytest.mark.parametrize(
+        "operator",
+        ["1000", "*98", "+48221234567", "sales_1.x", "#0", "1-000", "1000 XML default", "a XML b-c.d"],
+    )
+    def test_an_operator_is_an_extension(self, path: Path, operator: str) -> None:
+        path.write_text(f"{SALES}    operator: '{operator}'\n")
+
+        assert load(path).mailboxes["sales"].operator == operator
+
+    def test_without_settings_a_mailbox_keeps_digits_and_promises_nothing(self, path: Path) -> None:
+        path.write_text(SALES)
+
+        sales = load(path).mailboxes["sales"]
+
+        assert (sales.week, sales.holidays, sales.closed, sales.operator) == (None, None, (), None)
+        assert (sales.promise, sales.keep_digits, sales.review, sales.ask_number) == (
+            False,
+            True,
+            False,
+            False,
+        )
+
+
 EXAMPLE = """\
 listen: 127.0.0.1:8084                 # where FreeSWITCH's `socket` application connects
 switch:
@@ -780,7 +972,20 @@ SCALARS = st.one_of(
     st.dates(),
     st.text(max_size=20),
     st.sampled_from(
-        ["127.0.0.1:80", "[::1]:80", "10.0.0.0/8", "Europe/Warsaw", "PL", "pl", "mp3", "a@b.c", "08:00-16:00"]
+        [
+            "127.0.0.1:80",
+            "[::1]:80",
+            "10.0.0.0/8",
+            "Europe/Warsaw",
+            "PL",
+            "pl",
+            "mp3",
+            "a@b.c",
+            "08:00-16:00",
+            "12-24",
+            "2026-12-24..2026-12-31",
+            "1000 XML default",
+        ]
     ),
 )
 KNOWN = sorted({name for section in (ConfigSection,) for name in section.model_fields})
@@ -788,6 +993,7 @@ INNER = [
     "allowed", "max_calls", "directory", "recordings", "from", "smtp", "host", "port", "maildir", "listen",
     "format", "language", "timezone", "region", "attachment", "name", "numbers", "recipients", "reply_to",
     "greetings", "hours", "holidays", "default", "busy", "mon-fri", "sales", "username", "password_file",
+    "closed", "promise", "promises", "operator", "keep_digits", "review", "ask_number", "holiday", "today",
 ]  # fmt: skip
 KEYS = st.one_of(st.sampled_from(INNER), st.text(max_size=8), st.integers(), st.none())
 VALUES = st.recursive(

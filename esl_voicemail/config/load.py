@@ -7,16 +7,18 @@ from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from esl_voicemail.config.mailbox import Mailbox
+from esl_voicemail.config.folder import MAILBOXES_DIR, Drafts, mailbox_of, read_folder
+from esl_voicemail.config.mailbox import DEFAULT, Mailbox
 from esl_voicemail.config.sections import (
     ConfigSection,
     DefaultsSection,
     HttpSection,
     Inherited,
+    Language,
     LogSection,
     MailboxSection,
     MailSection,
@@ -25,21 +27,21 @@ from esl_voicemail.config.sections import (
     SwitchSection,
 )
 from esl_voicemail.config.source import Source, Trail, name_of, parse, read, show
-from esl_voicemail.config.values import Address, mailbox_name
+from esl_voicemail.config.values import Address
 from esl_voicemail.config.wording import kind, word
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.hours import parse_week
 
 PLACES = (Path("voicemail.yaml"), Path("/etc/esl-voicemail/voicemail.yaml"))
 VARIABLE = "ESL_VOICEMAIL_CONFIG"
+EMBEDDED_NAME = "embedded defaults"
+BUILT_IN = "built in"
 EMBEDDED = """\
 mailboxes:
   default:
     name: Voicemail
     recipients: [voicemail@localhost]
 """
-
-_MAILBOX = TypeAdapter(MailboxSection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Config:
     http: HttpSection
     log: LogSection
     mailboxes: Mapping[str, Mailbox]
+    mailboxes_dir: Path
     mailbox_sources: Mapping[str, tuple[Source, Trail]] = field(default_factory=dict)
 
     def at(self, *trail: str | int) -> str:
@@ -69,6 +72,15 @@ class Config:
             return f"{source.at((*prefix, *trail[2:]))}: {show(trail)}"
         return f"{self.source.at(trail)}: {show(trail)}"
 
+    def origin(self, mailbox: str, *setting: str | int) -> str:
+        """Return `file:line` of a mailbox or its setting, its own or the defaults', or `built in`."""
+        source, prefix = self.mailbox_sources[mailbox]
+        places = [(source, (*prefix, *setting)), (self.source, ("defaults", *setting))]
+        for place, trail in places if setting else places[:1]:
+            if place.name != EMBEDDED_NAME and place.holds(trail):
+                return place.at(trail)
+        return BUILT_IN
+
 
 def find(named: str | None, environment: Mapping[str, str] = os.environ) -> Path | None:
     """Return the configuration file to use, or None for the embedded defaults."""
@@ -77,67 +89,41 @@ def find(named: str | None, environment: Mapping[str, str] = os.environ) -> Path
     return next((place for place in PLACES if _is_there(place)), None)
 
 
-def load(path: Path | None) -> Config:
-    """Load a configuration, or the embedded defaults for None; ConfigError lists every problem found."""
-    source = read(path) if path else parse(EMBEDDED, "embedded defaults", Path.cwd())
+def load(path: Path | None, drafts: Drafts = MappingProxyType({})) -> Config:
+    """Load a configuration, or the embedded defaults for None; ConfigError lists every problem found.
+
+    `drafts` are texts of mailbox files that are not written yet, or None for one that is to go.
+    """
+    source = read(path) if path else parse(EMBEDDED, EMBEDDED_NAME, Path.cwd())
     try:
         if not isinstance(source.values, dict):
             raise ConfigError(
                 [f"{source.at(())}: must hold sections (key: value), not {kind(source.values)}"]
             )
-        values = dict(source.values)
-        if path and values.get("mailboxes") is None and not values.get("mailboxes_dir"):
-            values["mailboxes"] = parse(EMBEDDED, "embedded defaults", Path.cwd()).values["mailboxes"]
-        config = ConfigSection.model_validate(values)
+        config = ConfigSection.model_validate(source.values)
     except ValidationError as error:
         raise ConfigError([word(problem, source, ()) for problem in error.errors()]) from error
+    folder = source.folder / (config.mailboxes_dir or MAILBOXES_DIR)
+    named = config.mailboxes_dir is not None
     sections = dict(config.mailboxes or {})
     origins: dict[str, tuple[Source, Trail]] = {key: (source, ("mailboxes", key)) for key in sections}
-    if config.mailboxes_dir is not None:
-        _add_folder(source, source.folder / config.mailboxes_dir, sections, origins)
-    return _resolve(source, config, sections, origins)
-
-
-def _add_folder(
-    source: Source,
-    folder: Path,
-    sections: dict[str, MailboxSection],
-    origins: dict[str, tuple[Source, Trail]],
-) -> None:
-    problems: list[str] = []
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".yaml")
-    except OSError as error:
-        where = source.at(("mailboxes_dir",))
-        raise ConfigError(
-            [f"{where}: mailboxes_dir: {name_of(folder)}: cannot be read: {error.strerror}"]
-        ) from error
-    for path in paths:
-        key = path.stem
-        try:
-            mailbox_name(key)
-            if key in sections:
-                where = origins[key][0].at(origins[key][1])
-                problems.append(
-                    f"{name_of(path)}:1: mailboxes.{key}: stands twice, first at {where}; keep one"
-                )
-                continue
-            one = read(path)
-            sections[key] = _MAILBOX.validate_python(one.values)
-            origins[key] = (one, ())
-        except ConfigError as error:
-            problems.extend(error.problems)
-        except ValidationError as error:
-            problems.extend(word(problem, one, ("mailboxes", key)) for problem in error.errors())
-        except ValueError as error:
-            problems.append(f"{name_of(path)}:1: {show(('mailboxes', key))}: {error}")
-    if problems:
-        raise ConfigError(problems)
+    # A file may take the place of the mailbox that nobody wrote.
+    taken = origins if path else {}
+    where = source.at(("mailboxes_dir",))
+    found = read_folder(folder, taken, drafts, where=where, must_exist=named)
+    for key, (one, section) in found.items():
+        sections[key], origins[key] = section, (one, ())
+    if config.mailboxes is None and not named and not found:
+        built_in = parse(EMBEDDED, EMBEDDED_NAME, source.folder)
+        sections[DEFAULT] = mailbox_of(built_in.values["mailboxes"][DEFAULT])
+        origins[DEFAULT] = built_in, ("mailboxes", DEFAULT)
+    return _resolve(source, config, folder, sections, origins)
 
 
 def _resolve(
     source: Source,
     config: ConfigSection,
+    mailboxes_dir: Path,
     sections: dict[str, MailboxSection],
     origins: dict[str, tuple[Source, Trail]],
 ) -> Config:
@@ -146,6 +132,7 @@ def _resolve(
     mail = config.mail
     smtp = mail.smtp or SmtpSection(host="localhost")
     greetings = [folder / (config.greetings_dir or "greetings")]
+    shipped = shipped_sounds()
     resolved = Config(
         source=source,
         listen=config.listen,
@@ -163,12 +150,14 @@ def _resolve(
         http=config.http,
         log=config.log,
         mailboxes=MappingProxyType(
-            {key: _mailbox(key, one, config.defaults, greetings) for key, one in sections.items()}
+            {key: _mailbox(key, one, config.defaults, greetings, shipped) for key, one in sections.items()}
         ),
+        mailboxes_dir=mailboxes_dir,
         mailbox_sources=MappingProxyType(origins),
     )
     problems = [
         *_contradictions(resolved),
+        *_promises(resolved),
         *_limits(resolved, config.defaults, sections),
         *_recordings_shared(resolved, config),
     ]
@@ -177,25 +166,32 @@ def _resolve(
     return resolved
 
 
-def _mailbox(key: str, section: MailboxSection, defaults: DefaultsSection, folders: list[Path]) -> Mailbox:
+def _mailbox(
+    key: str,
+    section: MailboxSection,
+    defaults: DefaultsSection,
+    folders: list[Path],
+    shipped: Mapping[str, Mapping[str, Path]],
+) -> Mailbox:
     inherited: dict[str, Any] = {
         name: getattr(section, name) if getattr(section, name) is not None else getattr(defaults, name)
         for name in Inherited.model_fields
     }
-    shipped = shipped_greetings(inherited["language"])
-    greetings = {"default": shipped / "default.wav"}
-    greetings |= {reason: _greeting(path, folders) for reason, path in section.greetings.items()}
+    hours = inherited.pop("hours")
+    sounds = shipped_greetings(inherited["language"])
     return Mailbox(
         key=key,
         name=section.name or key,
         numbers=section.numbers,
         recipients=section.recipients,
         reply_to=section.reply_to,
-        greetings=MappingProxyType(greetings),
-        thanks=shipped / "thanks.wav",
-        apology=shipped / "apology.wav",
-        week=None if section.hours is None else parse_week(section.hours),
-        holidays=section.holidays,
+        greetings=MappingProxyType({why: _sound(path, folders) for why, path in section.greetings.items()}),
+        promises=MappingProxyType({kind: _sound(path, folders) for kind, path in section.promises.items()}),
+        operator=section.operator,
+        shipped=shipped,
+        thanks=sounds / "thanks.wav",
+        apology=sounds / "apology.wav",
+        week=None if hours is None else parse_week(hours),
         **inherited,
     )
 
@@ -205,7 +201,19 @@ def shipped_greetings(language: str) -> Path:
     return Path(str(files("esl_voicemail.greetings").joinpath(language)))
 
 
-def _greeting(path: str, folders: list[Path]) -> Path:
+def shipped_sounds() -> Mapping[str, Mapping[str, Path]]:
+    """Return the sounds that travel with the project and are there, by language and name."""
+    return MappingProxyType(
+        {
+            language: MappingProxyType(
+                {path.stem: path for path in sorted(shipped_greetings(language).glob("*.wav"))}
+            )
+            for language in get_args(Language)
+        }
+    )
+
+
+def _sound(path: str, folders: list[Path]) -> Path:
     places = [folder / path for folder in (*folders, folders[0].parent)]
     return next((place for place in places if _is_there(place)), places[0])
 
@@ -249,6 +257,15 @@ def _contradictions(config: Config) -> list[str]:
     return problems
 
 
+def _promises(config: Config) -> list[str]:
+    """Mailboxes that promise a call back without the hours that say when."""
+    return [
+        f"{config.at('mailboxes', key, 'promise')}: is counted from hours, and there are none; give hours too"
+        for key, mailbox in config.mailboxes.items()
+        if mailbox.promise and mailbox.week is None
+    ]
+
+
 def _limits(config: Config, defaults: DefaultsSection, sections: Mapping[str, MailboxSection]) -> list[str]:
     """Messages that would be too short at their longest; a fault of `defaults` is told once."""
     problems: dict[str, None] = {}
@@ -273,7 +290,9 @@ def _recordings_shared(config: Config, section: ConfigSection) -> list[str]:
         "storage.directory": config.directory,
         "corrupt/ of storage.directory": config.directory / "corrupt",
         "mail.maildir": config.maildir,
-        "mailboxes_dir": folder / section.mailboxes_dir if section.mailboxes_dir else None,
+        "mailboxes_dir": config.mailboxes_dir
+        if section.mailboxes_dir or config.mailboxes_dir.is_dir()
+        else None,
         "greetings_dir": folder / (section.greetings_dir or "greetings"),
         "the configuration": folder,
     }

@@ -1,22 +1,31 @@
 """A mailbox as the service uses it: its own settings and the inherited ones, resolved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from esl_voicemail.config.values import MailAddress
-from esl_voicemail.hours import Week, is_open
+from esl_voicemail.hours import ClosedDays, Week, is_closed, is_open
 from esl_voicemail.model import TECHNICAL, Caller, CallResult, Reason
+from esl_voicemail.promise import Promise, promise, sentences
 
 # Calls for a mailbox that is not configured come to the one of this name, if there is one.
 DEFAULT = "default"
 
+HOLIDAY = "holiday"
+_NONE: Mapping[str, Path] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One department's mailbox; paths are absolute, times in its own zone."""
+    """One department's mailbox; paths are absolute, times in its own zone.
+
+    `greetings` and `promises` are its own; `shipped` holds the sounds that travel with the project, by
+    language and name.
+    """
 
     key: str
     name: str
@@ -36,6 +45,14 @@ class Mailbox:
     min_seconds: int
     silence_seconds: int
     notify_empty: str = "never"
+    closed: tuple[ClosedDays, ...] = ()
+    promise: bool = False
+    promises: Mapping[str, Path] = field(default_factory=lambda: _NONE)
+    keep_digits: bool = True
+    review: bool = False
+    ask_number: bool = False
+    operator: str | None = None
+    shipped: Mapping[str, Mapping[str, Path]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -52,20 +69,54 @@ class Mailbox:
         )
         return self.addresses if told else ()
 
-    def greeting(self, reason: Reason) -> Path:
-        """Return the greeting for a reason, or the default one."""
-        return self.greetings.get(reason.value, self.greetings["default"])
+    def greeting(self, reason: Reason, at: datetime | None = None, language: str = "") -> Path:
+        """Return what a call hears: the mailbox's own for its reason or for any, else a shipped greeting.
+
+        `at` is when the call arrived: after hours on a holiday or closed day, the holiday's greeting goes
+        first. `language` is the call's, where it is not the mailbox's.
+        """
+        holiday = reason is Reason.AFTER_HOURS and at is not None and self.is_closed(at)
+        names = (*((HOLIDAY,) if holiday else ()), reason.value, DEFAULT)
+        shipped = self.shipped.get(language or self.language, _NONE)
+        for sounds in (self.greetings, shipped):
+            for name in names:
+                if name in sounds:
+                    return sounds[name]
+        return self.in_language(self.thanks.with_name("default.wav"), language or self.language)
+
+    def promised(self, at: datetime, language: str = "") -> tuple[Path, Promise] | None:
+        """Return the sentence that says when somebody will call back, and what it says; or None.
+
+        None where the mailbox promises nothing, no day is in sight, or no sentence says it.
+        """
+        if not self.promise or self.week is None:
+            return None
+        made = promise(self.week, self.holidays, at.astimezone(self.timezone), self.closed)
+        if made is None:
+            return None
+        shipped = self.shipped.get(language or self.language, _NONE)
+        said = [(self.promises, kind, kind) for kind in sentences(made.kind)]
+        said += [(shipped, f"promise-{kind}", kind) for kind in sentences(made.kind)]
+        return next(
+            ((sounds[name], Promise(kind, made.day)) for sounds, name, kind in said if name in sounds),
+            None,
+        )
 
     def in_language(self, sound: Path, language: str) -> Path:
         """Return a shipped sound as the call's language has it; a sound of the mailbox's own stays."""
         shipped = self.thanks.parent.parent
         return shipped / language / sound.name if sound.parent.parent == shipped else sound
 
+    def is_closed(self, at: datetime) -> bool:
+        """Tell whether a moment lies on a public holiday or one of the closed days."""
+        return is_closed(self.holidays, self.closed, at.astimezone(self.timezone).date())
+
     def reason_by_clock(self, now: datetime) -> Reason:
-        """Return `after-hours` outside the business hours, else `direct`."""
-        if self.week is None or is_open(self.week, self.holidays, now.astimezone(self.timezone)):
-            return Reason.DIRECT
-        return Reason.AFTER_HOURS
+        """Return `after-hours` outside the business hours (without any: on a closed day), else `direct`."""
+        if self.week is None:
+            return Reason.AFTER_HOURS if self.is_closed(now) else Reason.DIRECT
+        is_it = is_open(self.week, self.holidays, now.astimezone(self.timezone), self.closed)
+        return Reason.DIRECT if is_it else Reason.AFTER_HOURS
 
 
 def mailbox_of(mailboxes: Mapping[str, Mailbox], key: str) -> Mailbox:

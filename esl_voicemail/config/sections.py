@@ -1,6 +1,6 @@
 """The schema of `voicemail.yaml`: what each key may hold, and its default."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, model_validator
@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from esl_voicemail.config.values import (
     Address,
     AddressText,
+    Closed,
     Country,
     Host,
     Hours,
@@ -17,20 +18,27 @@ from esl_voicemail.config.values import (
     MailboxKey,
     NetworkText,
     Number,
+    Operator,
     PathText,
     Region,
     Timezone,
 )
 from esl_voicemail.model import Reason
+from esl_voicemail.promise import KINDS
 
 Language = Literal["pl", "en"]
 Attachment = Literal["wav", "mp3", "opus"]
 NotifyEmpty = Literal["never", "always", "known-callers"]
-GreetingKey = Literal["default", "no-answer", "busy", "unavailable", "queue-timeout", "after-hours", "direct"]
+GreetingKey = Literal[
+    "default", "no-answer", "busy", "unavailable", "queue-timeout", "after-hours", "holiday", "direct"
+]
+PromiseKey = Literal["today", "next-working-day", "mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 
-if {reason.value for reason in Reason} | {"default"} != set(GreetingKey.__args__):  # type: ignore[attr-defined]
+if {reason.value for reason in Reason} | {"default", "holiday"} != set(get_args(GreetingKey)):
     raise AssertionError("a greeting may be given for every reason, and for no others")
+if set(KINDS) != set(get_args(PromiseKey)):
+    raise AssertionError("a sentence may be given for every promise, and for no others")
 
 
 class Section(BaseModel):
@@ -114,6 +122,13 @@ class Inherited(Section):
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] | None = None
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] | None = None
     notify_empty: NotifyEmpty | None = None
+    hours: Hours | None = None
+    holidays: Country | None = None
+    closed: tuple[Closed, ...] | None = None
+    promise: StrictBool | None = None
+    keep_digits: StrictBool | None = None
+    review: StrictBool | None = None
+    ask_number: StrictBool | None = None
 
 
 class DefaultsSection(Inherited):
@@ -127,6 +142,11 @@ class DefaultsSection(Inherited):
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] = 1
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] = 7
     notify_empty: NotifyEmpty = "never"
+    closed: tuple[Closed, ...] = ()
+    promise: StrictBool = False
+    keep_digits: StrictBool = True
+    review: StrictBool = False
+    ask_number: StrictBool = False
 
 
 def _some(value: Any) -> Any:
@@ -136,15 +156,15 @@ def _some(value: Any) -> Any:
 
 
 class MailboxSection(Inherited):
-    """One department: its people, its greeting, its hours."""
+    """One department: its people, its greetings, its hours."""
 
     name: Line | None = None
     numbers: tuple[Number, ...] = ()
     recipients: Annotated[tuple[MailAddressText, ...], BeforeValidator(_some)]
     reply_to: MailAddressText | None = None
     greetings: dict[GreetingKey, PathText] = Field(default_factory=dict)
-    hours: Hours | None = None
-    holidays: Country | None = None
+    promises: dict[PromiseKey, PathText] = Field(default_factory=dict)
+    operator: Operator | None = None
 
 
 class ConfigSection(Section):

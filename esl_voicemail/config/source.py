@@ -3,7 +3,7 @@
 What a value must be is left to `sections`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,15 @@ class Source:
             trail = trail[:-1]
         return f"{self.name}:{self.lines.get(trail, 1)}"
 
+    def holds(self, trail: Trail) -> bool:
+        """Tell whether a value stands there, and not nothing."""
+        values = self.values
+        for step in trail:
+            if not isinstance(values, dict) or step not in values:
+                return False
+            values = values[step]
+        return values is not None
+
 
 def read(path: Path) -> Source:
     """Read one YAML file; ConfigError for what cannot be read, is no YAML or repeats a key."""
@@ -66,6 +75,11 @@ def read(path: Path) -> Source:
         problem = f"{name}:{line}: is not UTF-8 (byte {error.start}); save it as UTF-8"
         raise ConfigError([problem]) from error
     return parse(text, name, path.resolve().parent)
+
+
+def write(values: Mapping[str, Any]) -> str:
+    """Write values as YAML for people, in their order; `parse` reads the same from it."""
+    return str(yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=100))
 
 
 def name_of(path: Path) -> str:

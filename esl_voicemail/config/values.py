@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -10,7 +11,7 @@ import phonenumbers
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, StrictStr
 
-from esl_voicemail.hours import parse_week, public_holidays
+from esl_voicemail.hours import ClosedDays, parse_closed, parse_week, public_holidays
 from esl_voicemail.model import MAILBOX_NAME, one_line
 
 # A mail server of one's own serves names such as .local and localhost; whether they exist is its to say.
@@ -21,6 +22,11 @@ Network = IPv4Network | IPv6Network
 _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]+)>")
 # `record` splits its argument on spaces and reads quotes, backslashes, $ and a leading {; see the
 # application's description in FreeSWITCH's mod_dptools.
+# `transfer` takes an extension, a dialplan and a context, and reads -bleg and -both before them.
+_OPERATOR = re.compile(
+    r"[0-9A-Za-z_.*#+][0-9A-Za-z_.*#+-]{0,39}( XML [0-9A-Za-z_.*#+][0-9A-Za-z_.*#+-]{0,39})?"
+)
+NO_HOLIDAYS = "none"
 _UNSAFE_IN_PATH = re.compile(r"['\"\\${}\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -119,6 +125,8 @@ def _region(value: Any) -> str:
 
 def _country(value: Any) -> str:
     text = _text(value).upper()
+    if text == NO_HOLIDAYS.upper():
+        return ""
     try:
         public_holidays(text, 2026)
     except (NotImplementedError, TypeError):  # it looks any name up, `MON` and `PUBLIC` too
@@ -136,6 +144,19 @@ def _days(value: str) -> str:
 def _spans(value: Any) -> str:
     text = _text(value)
     parse_week({"mon": text})
+    return text
+
+
+def _closed(value: Any) -> ClosedDays:
+    if isinstance(value, date) and not isinstance(value, datetime):  # as YAML reads 2026-12-24
+        return ClosedDays(value, value)
+    return parse_closed(_text(value))
+
+
+def _operator(value: Any) -> str:
+    text = _text(value)
+    if not _OPERATOR.fullmatch(text):
+        raise ValueError(f'{text!r} is no extension: write one as in "1000", or "1000 XML default"')
     return text
 
 
@@ -178,6 +199,8 @@ Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone)]
 Region = Annotated[str, BeforeValidator(_region)]
 Country = Annotated[str, BeforeValidator(_country)]
 Hours = dict[Annotated[str, AfterValidator(_days)], Annotated[str, BeforeValidator(_spans)]]
+Closed = Annotated[ClosedDays, BeforeValidator(_closed)]
+Operator = Annotated[str, BeforeValidator(_operator)]
 Host = Annotated[str, BeforeValidator(_host)]
 Number = Annotated[str, BeforeValidator(_number)]
 PathText = Annotated[str, BeforeValidator(_path)]

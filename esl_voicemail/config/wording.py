@@ -32,7 +32,10 @@ def _sentence(problem: ErrorDetails, written: str | None) -> str:
     given = _given(problem["input"], written)
     match fault:
         case "extra_forbidden":
-            return "unknown key" + _hint(str(problem["loc"][-1]))
+            key = str(problem["loc"][-1])
+            if problem["loc"][0] == "defaults" and key in MailboxSection.model_fields:
+                return "is no default: each mailbox has its own"
+            return "unknown key" + _hint(key)
         case "missing":
             return "is missing" + (
                 "; give at least one mail address" if problem["loc"][-1] == "recipients" else ""

@@ -43,7 +43,8 @@ _CAUSES = {
     },
 }
 _REASON_OF_CAUSE = {cause: reason for reason, causes in _CAUSES.items() for cause in causes}
-_REASONS = {reason.value: reason for reason in Reason}
+# Which greeting a holiday has is the mailbox's to know; to the dialplan it is a day after hours.
+_REASONS = {reason.value: reason for reason in Reason} | {"holiday": Reason.AFTER_HOURS}
 
 
 def call_id(headers: Headers) -> str:

@@ -38,7 +38,7 @@ mail:
   retry_days: 1
 http: {listen: "localhost:0"}
 log: {format: json, mask_numbers: false}
-defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, silence_seconds: 3}
+defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, silence_seconds: 3, hours: {mon: "8:00-9:00"}, holidays: DE, closed: [12-24, 2026-12-31], promise: true, keep_digits: false, review: true, ask_number: true}
 mailboxes:
   sales:
     name: &n Sprzedaż
@@ -49,6 +49,9 @@ mailboxes:
     greetings: {default: a.wav, after-hours: b.wav}
     hours: {mon-fri: "08:00-16:00, 17:00-18:00", sat-sun: ""}
     holidays: PL
+    closed: ["2026-12-24..2026-12-31", "12-24..01-01"]
+    promises: {today: t.wav, next-working-day: n.wav, mon: m.wav}
+    operator: "1000 XML default"
   second: {name: *n, recipients: *who, timezone: UTC}
 mailboxes_dir: ./more
 greetings_dir: ./sounds
