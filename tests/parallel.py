@@ -28,6 +28,7 @@ FIRST = (
     "test_cli.py",
     "test_bad_peers.py",
     "test_switch_dies.py",
+    "test_mailboxes.py",
     "test_graceful_stop.py",
     "test_outages.py",
     "test_delivery.py",

@@ -1,10 +1,11 @@
-"""`mailbox list` and `mailbox show`: the mailboxes as the service takes them."""
+"""`mailbox list` and `mailbox show`: the mailboxes as the service takes them; `mailboxes` changes them."""
 
 import argparse
 import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
+from esl_voicemail.cli import mailboxes
 from esl_voicemail.config import Config, Mailbox, load
 from esl_voicemail.config.load import find
 from esl_voicemail.config.sections import GreetingKey, PromiseKey
@@ -33,6 +34,7 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     show.add_argument("name", metavar="NAME")
     show.add_argument("--json", action="store_true", help="as one JSON object")
     show.set_defaults(run=_show)
+    mailboxes.add(group_verbs, common)
 
 
 def _list(asked: argparse.Namespace) -> int:
