@@ -39,6 +39,7 @@ from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
 from esl_voicemail.storage import Storage
 from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.watching import Watch
 from esl_voicemail.workers import Workers
 
 _DISK_THREADS = 8
@@ -166,11 +167,11 @@ def build(config: Config) -> Parts:
 
 
 class App:
-    """The service: everything `serve` runs. `reread` returns the configuration as it is on disk now."""
+    """The service: everything `serve` runs. `watch` reads the configuration as it is on disk now."""
 
-    def __init__(self, config: Config, reread: Callable[[], Config]) -> None:
+    def __init__(self, config: Config, watch: Watch) -> None:
         self._config = config
-        self._reread = reread
+        self._watch = watch
         self._signalled = Event()
         self._stopping = False
         self._failed = ""
@@ -210,6 +211,7 @@ class App:
             self._guarded("recovery", parts.recovery.run),
             self._guarded("readiness", parts.readiness.run),
             self._guarded("listener", parts.listener.serve),
+            self._guarded("watch", lambda: self._watch.run(parts.workers, self._signalled.set)),
         ]
         listen, http = parts.listener.address, parts.http.address
         with announced(self._config.directory, listen, http):
@@ -219,7 +221,7 @@ class App:
         return 1 if self._failed else 0
 
     def _attend(self, parts: Parts) -> None:
-        """Wait for signals: reload at SIGHUP, return to stop, were a reload to wait for a dead disk."""
+        """Wait for signals: reload at SIGHUP or when files changed; return to stop, whatever a reload waits for."""
         reload: gevent.Greenlet[..., None] | None = None
         while True:
             self._signalled.wait()
@@ -263,7 +265,7 @@ class App:
         )
 
     def _read_again(self) -> tuple[Config, dict[str, float]]:
-        config = self._reread()
+        config = self._watch.read()
         if not _names_mailboxes(config) and _names_mailboxes(self._config):
             # An editor that empties a file before it writes it would cost all mailboxes their calls.
             raise ConfigError([f"{config.source.at(())}: names no mailboxes; everything stays as it was"])
@@ -281,6 +283,7 @@ class App:
         finished = parts.delivery.stop(_MAIL_DRAIN_SECONDS)
         parts.http.stop()
         parts.readiness.stop()
+        self._watch.stop()
         gevent.joinall(running, timeout=_PARTS_SECONDS)
         parts.journal.close()
         parts.workers.close()

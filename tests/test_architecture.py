@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "binding", "esl.commands", "esl.arrival", "esl"}),
     frozenset({"mail", "running", "storage", "esl.channel"}),
-    frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks"}),
+    frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),
     frozenset({"cli"}),

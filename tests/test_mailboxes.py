@@ -1,4 +1,4 @@
-"""`mailbox add` and `remove`, whole or not at all."""
+"""`mailbox add` and `remove`, whole or not at all; and a service that takes what changed by itself."""
 
 # ruff: noqa: E501 - in the table of refusals, a case keeps to its line
 
@@ -8,8 +8,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 import yaml
 from hypothesis import given
@@ -17,11 +20,17 @@ from hypothesis import strategies as st
 
 from esl_voicemail.config import load
 from esl_voicemail.config.source import parse, write
-from tests.support.service import command
+from esl_voicemail.errors import ConfigError
+from esl_voicemail.trial.caller import TrialCaller
+from esl_voicemail.watching import Watch
+from esl_voicemail.workers import Workers
+from tests.support.service import Service, command, running, until
+from tests.support.speech import tone
 
 ROOT = Path(__file__).parent.parent
 OK, FAILED, USAGE, BAD_CONFIG = 0, 1, 64, 78
 SALES = "mailboxes:  # by hand\n  sales:\n    recipients: [s@example.com]\n    numbers: ['11']\n"
+SPEECH = tone(2.0)
 
 
 @pytest.fixture
@@ -286,3 +295,176 @@ class TestKilled:
 )  # fmt: skip
 def test_what_is_written_reads_back(values: dict[str, object]) -> None:
     assert parse(write(values), "written", Path("/")).values == values
+
+
+# --- the service takes what changed by itself --------------------------------------------------------
+
+
+def reloads(service: Service) -> list[str]:
+    return [line["result"] for line in service.lines("reload")]
+
+
+def test_a_running_service_takes_a_mailbox_and_lets_it_go_by_itself(tmp_path: Path) -> None:
+    mailboxes = {"default": {"recipients": ["d@example.com"]}}
+    with running(tmp_path, {"mailboxes": mailboxes}) as service:
+        run("add night --to n@example.com", tmp_path)
+        until(lambda: reloads(service) == ["taken"], "the reload")
+        service.call(TrialCaller(speech=SPEECH), "night")
+        assert [mail["To"] for mail in service.mails(1)] == ["n@example.com"]
+
+        run("remove night", tmp_path)
+        until(lambda: reloads(service) == ["taken"] * 2, "the reload")
+        service.call(TrialCaller(speech=SPEECH), "night")
+        assert sorted(mail["To"] for mail in service.mails(2)) == ["d@example.com", "n@example.com"]
+
+        # A bad file is told once and changes nothing; once it is good, it is taken.
+        bad = tmp_path / "mailboxes" / "bad.yaml"
+        bad.write_text("recipients: [nobody]\n")
+        until(lambda: reloads(service)[2:], "the refusal")
+        time.sleep(5)
+        assert reloads(service)[2:] == ["refused"]
+        (told,) = service.lines("reload_refused")
+        assert told["why"].startswith(f"{bad}:1: mailboxes.bad.recipients[0]: 'nobody' is no mail address")
+        assert service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
+        bad.write_text("recipients: [somebody@example.com]\n")
+        until(lambda: reloads(service)[3:] == ["taken"], "the reload")
+
+        # The configuration itself, too; what the signal has read already is not read again.
+        service.config.write_text(service.config.read_text().replace("d@example.com", "e@example.com"))
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: reloads(service)[4:] == ["taken"], "the reload")
+        service.config.write_text(service.config.read_text().replace("e@example.com", "f@example.com"))
+        until(lambda: reloads(service)[5:] == ["taken"], "the reload")
+        service.call(TrialCaller(speech=SPEECH))
+        assert service.mails(4)[-1]["To"] == "f@example.com"
+        time.sleep(5)
+        assert len(reloads(service)) == 6
+        assert service.stop() == 0
+
+
+class TestWatch:
+    """One look every 50 ms, in this process."""
+
+    @pytest.fixture
+    def watch(self, folder: Path) -> Watch:
+        watch = Watch(folder / "voicemail.yaml", every_seconds=0.05)
+        watch.read()
+        return watch
+
+    @pytest.fixture
+    def told(self, watch: Watch) -> Iterator[list[float]]:
+        """When it said that files have changed."""
+        said: list[float] = []
+        workers = Workers(1)
+        greenlet = gevent.spawn(watch.run, workers, lambda: said.append(time.monotonic()))
+        yield said
+        watch.stop()
+        greenlet.join(10)
+        assert greenlet.successful()
+        workers.close()
+
+    def test_nothing_is_said_while_nothing_changes(self, told: list[float]) -> None:
+        time.sleep(0.5)
+
+        assert told == []
+
+    @pytest.mark.parametrize(
+        "kind", ["new", "changed", "same size", "renamed", "gone", "mode", "no folder", "config"]
+    )
+    def test_every_change_is_said_once(
+        self, folder: Path, watch: Watch, told: list[float], kind: str
+    ) -> None:
+        place = folder / "mailboxes"
+        place.mkdir()
+        file = place / "help.yaml"
+        file.write_text("recipients: [a@b.pl]\n")
+        watch.read()
+        time.sleep(0.3)
+        told.clear()
+        match kind:
+            case "new":
+                (place / "desk.yaml").write_text("recipients: [a@b.pl]\n")
+            case "changed":
+                file.write_text("recipients: [abc@b.pl]\n")
+            case "same size":
+                file.write_text("recipients: [b@b.pl]\n")
+            case "renamed":
+                file.rename(place / "desk.yaml")
+            case "gone":
+                file.unlink()
+            case "mode":
+                file.chmod(0o640)
+            case "no folder":
+                file.unlink()
+                place.rmdir()
+            case "config":
+                (folder / "voicemail.yaml").unlink()
+
+        until(lambda: told, "the change")
+        time.sleep(0.5)
+        assert len(told) == 1
+
+    def test_what_is_no_mailbox_is_no_change(self, folder: Path, told: list[float]) -> None:
+        (folder / "mailboxes").mkdir()
+        until(lambda: told, "the change")
+        told.clear()
+        (folder / "mailboxes" / ".help.yaml.new").write_text("half")
+        (folder / "notes.txt").write_text("x")
+        time.sleep(0.5)
+
+        assert told == []
+
+    def test_what_was_read_meanwhile_is_no_change(
+        self, folder: Path, watch: Watch, told: list[float]
+    ) -> None:
+        for n in range(10):
+            (folder / "voicemail.yaml").write_text(f"{SALES}# {n}\n")
+            watch.read()
+            time.sleep(0.06)
+
+        assert told == []
+
+    def test_what_is_refused_is_read_once(self, folder: Path, watch: Watch, told: list[float]) -> None:
+        (folder / "voicemail.yaml").write_text("lisen: x\n")
+        until(lambda: told, "the change")
+        with pytest.raises(ConfigError):
+            watch.read()
+        time.sleep(0.5)
+
+        assert len(told) == 1
+
+    def test_nothing_is_said_before_files_stand_still(self, folder: Path, told: list[float]) -> None:
+        for n in range(40):
+            (folder / "voicemail.yaml").write_text(f"{SALES}# {n}\n")
+            time.sleep(0.02)
+        still = time.monotonic()
+        until(lambda: told, "the change")
+
+        assert len(told) == 1
+        assert told[0] > still - 0.05
+
+    def test_a_state_that_comes_back_is_a_change_again(
+        self, folder: Path, watch: Watch, told: list[float]
+    ) -> None:
+        file = folder / "mailboxes" / "help.yaml"
+        file.parent.mkdir()
+        until(lambda: told, "the change")
+        watch.read()
+        for count in range(2, 6):
+            if file.exists():
+                file.unlink()
+            else:
+                file.write_text("recipients: [a@b.pl]\n")
+            until(lambda count=count: len(told) == count, "the change")
+            watch.read()
+
+    def test_another_folder_is_followed_once_it_is_named(
+        self, folder: Path, watch: Watch, told: list[float]
+    ) -> None:
+        (folder / "more").mkdir()
+        (folder / "voicemail.yaml").write_text(f"{SALES}mailboxes_dir: more\n")
+        watch.read()
+        time.sleep(0.3)
+        told.clear()
+        (folder / "more" / "help.yaml").write_text("recipients: [a@b.pl]\n")
+        until(lambda: told, "the change")

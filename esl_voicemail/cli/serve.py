@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from esl_voicemail.config.load import find, load
+from esl_voicemail.config.load import find
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -14,6 +14,7 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def _serve(asked: argparse.Namespace) -> int:
     from esl_voicemail.app import App  # noqa: PLC0415 - the other verbs need none of it
+    from esl_voicemail.watching import Watch  # noqa: PLC0415
 
-    path = find(asked.config)
-    return App(load(path), reread=lambda: load(path)).run()
+    watch = Watch(find(asked.config))
+    return App(watch.read(), watch).run()

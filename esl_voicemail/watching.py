@@ -1,0 +1,72 @@
+"""Whether the configuration's files changed since they were read, so that nobody has to send a signal.
+
+Reads the configuration too, as only who reads it knows what was read. What a change brings is the app's.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gevent.event import Event
+
+from esl_voicemail.config import Config, load
+from esl_voicemail.config.folder import MAILBOXES_DIR, SUFFIX
+from esl_voicemail.workers import Workers
+
+_EVERY_SECONDS = 2.0
+
+# What tells one state of a file from the next: name, time, size and inode; of a file that is not to be
+# seen, why. The time is that of its last change of any kind (inode(7)), permissions among them.
+State = tuple[tuple[str | int, ...], ...]
+
+
+class Watch:
+    """Follows the configuration file and its folder of mailboxes."""
+
+    def __init__(self, path: Path | None, every_seconds: float = _EVERY_SECONDS) -> None:
+        self._path = path
+        self._every_seconds = every_seconds
+        # Where the folder is unless the configuration names another.
+        self._folder = (path.resolve().parent if path else Path.cwd()) / MAILBOXES_DIR
+        self._read: State = ()
+        self._stopping = Event()
+
+    def read(self) -> Config:
+        """Read the configuration as it is now; ConfigError as from `load`. What changes later is a change."""
+        self._read = self.look()
+        config = load(self._path)
+        if config.mailboxes_dir == self._folder:
+            return config
+        self._folder = config.mailboxes_dir
+        self._read = self.look()
+        return load(self._path)
+
+    def run(self, workers: Workers, changed: Callable[[], None]) -> None:
+        """Say, until `stop`, when files have changed since they were read and then stood still for a look."""
+        before, told = self._read, (self._read, self._read)
+        while not self._stopping.wait(self._every_seconds):
+            now, read = workers.run(self.look), self._read
+            if now == before and now != read and (now, read) != told:
+                told = now, read
+                changed()
+            before = now
+
+    def look(self) -> State:
+        """Return the files' state; whatever is wrong with them is a state too."""
+        files = [] if self._path is None else [self._path]
+        try:
+            files += sorted(path for path in self._folder.iterdir() if path.suffix == SUFFIX)
+        except OSError as error:
+            return (*map(_state, files), (str(self._folder), str(error.errno)))
+        return tuple(map(_state, files))
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopping.set()
+
+
+def _state(path: Path) -> tuple[str | int, ...]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        return str(path), str(error.errno)
+    return str(path), found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
