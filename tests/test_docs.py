@@ -11,12 +11,13 @@ import yaml
 from esl_voicemail import checks
 from esl_voicemail.cli import parser
 from esl_voicemail.config import load
-from tests.support.service import Service
+from tests.support.service import Service, command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "greetings" / "README.md"]
 DIALPLANS = sorted((ROOT / "dialplans").glob("*.xml"))
-README = (ROOT / "README.md").read_text()
+# What is shown on these is tried.
+SHOWN = "".join((ROOT / page).read_text() for page in ("README.md", "docs/mailboxes.md"))
 
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^    esl-voicemail (.+?)(?: +# .*)?$", re.MULTILINE)
@@ -25,12 +26,12 @@ BARE = "mailboxes: {default: {recipients: [a@example.com]}}\n"
 
 
 def blocks(kind: str) -> list[str]:
-    """Return the README's code blocks of a kind."""
-    return [body for _, language, body in BLOCK.findall(README) if language == kind]
+    """Return the code blocks of a kind."""
+    return [body for _, language, body in BLOCK.findall(SHOWN) if language == kind]
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
-def test_every_setting_shown_in_the_readme_loads(tmp_path: Path, block: str) -> None:
+def test_every_setting_shown_loads(tmp_path: Path, block: str) -> None:
     settings = yaml.safe_load(block)
     path = tmp_path / "voicemail.yaml"
     path.write_text(block if "mailboxes" in settings else block + BARE)
@@ -38,16 +39,16 @@ def test_every_setting_shown_in_the_readme_loads(tmp_path: Path, block: str) -> 
 
 
 def commands() -> list[str]:
-    """Return the command lines shown in the README, each optional part and alternative both ways."""
+    """Return the command lines shown, each optional part and alternative both ways."""
     shown = []
-    for line in COMMAND.findall(README):
+    for line in COMMAND.findall(SHOWN):
         for one in re.sub(r" \| ", " list\nmailbox ", line).split("\n"):
             shown += [re.sub(r" \[[^]]*\]", "", one), one.replace("[", "").replace("]", "")]
     return sorted(set(shown))
 
 
 @pytest.mark.parametrize("line", commands())
-def test_every_command_shown_in_the_readme_is_one(line: str) -> None:
+def test_every_command_shown_is_one(line: str) -> None:
     words = shlex.split(line)
     if words[:2] == ["mailbox", "list"]:
         words = words[:2]
@@ -64,6 +65,16 @@ def test_the_example_configuration_has_nothing_to_complain_about(tmp_path: Path)
     path = tmp_path / "voicemail.yaml"
     path.write_text((ROOT / "voicemail.yaml").read_text())
     assert checks.problems(load(path)) == []
+
+
+def test_what_is_shown_of_a_mailbox_is_what_the_command_says() -> None:
+    page = (ROOT / "docs" / "mailboxes.md").read_text()
+    shown = re.findall(
+        r"^    ((?:mailbox|from) {10,}.*|.* (?:voicemail\.yaml:\d+|built in))$", page, re.MULTILINE
+    )
+    said = command("mailbox", "show", "sales", folder=ROOT).stdout.splitlines()
+    assert len(shown) > 6
+    assert set(shown) <= set(said)
 
 
 def test_what_is_commented_out_in_the_example_works_too(tmp_path: Path) -> None:
