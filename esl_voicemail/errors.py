@@ -41,6 +41,14 @@ class RecordingError(VoicemailError):
     """A recording is missing or unreadable."""
 
 
+class GreetingError(VoicemailError):
+    """A sound is no greeting; its line says what is wrong with it and what to do."""
+
+
+class SpeechError(VoicemailError):
+    """A text cannot be spoken on this machine."""
+
+
 class JournalError(VoicemailError):
     """The journal did not take or give what it was asked to."""
 
