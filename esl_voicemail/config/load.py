@@ -61,6 +61,7 @@ class Config:
     ca_file: Path | None
     http: HttpSection
     log: LogSection
+    greetings: Path
     mailboxes: Mapping[str, Mailbox]
     mailboxes_dir: Path
     mailbox_sources: Mapping[str, tuple[Source, Trail]] = field(default_factory=dict)
@@ -149,6 +150,7 @@ def _resolve(
         ca_file=folder / smtp.ca_file if smtp.ca_file else None,
         http=config.http,
         log=config.log,
+        greetings=greetings[0],
         mailboxes=MappingProxyType(
             {key: _mailbox(key, one, config.defaults, greetings, shipped) for key, one in sections.items()}
         ),
