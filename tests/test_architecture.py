@@ -15,9 +15,9 @@ PACKAGE = "esl_voicemail"
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "model", "hours", "backoff", "window", "clock", "disk"}),
-    frozenset({"logline", "logwriter", "workers", "promise"}),
+    frozenset({"logline", "logwriter", "workers", "promise", "speech"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
-    frozenset({"spool", "binding", "esl.commands", "esl.arrival", "esl"}),
+    frozenset({"spool", "greeting_folder", "binding", "esl.commands", "esl.arrival", "esl"}),
     frozenset({"mail", "running", "storage", "esl.channel"}),
     frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
     frozenset({"esl.listener"}),
@@ -35,6 +35,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("telemetry", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),
+    "subprocess": ("speech", "trial.demo"),
 }
 
 # What decides has no edges: neither an event loop nor a wire nor a database, however far it imports.

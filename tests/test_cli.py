@@ -144,7 +144,7 @@ class TestUsage:
         done = command("--help", folder=tmp_path)
 
         assert (done.returncode, done.stderr) == (OK, "")
-        for verb in ("serve", "check", "call", "messages", "mailbox", "render", "erase"):
+        for verb in ("serve", "check", "call", "messages", "mailbox", "greeting", "render", "erase"):
             assert f"\n    {verb} " in done.stdout
 
     def test_the_version_is_the_package_s(self, tmp_path: Path) -> None:
