@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "greetings" / "README.md"]
 DIALPLANS = sorted((ROOT / "dialplans").glob("*.xml"))
 # What is shown on these is tried.
-SHOWN = "\n".join((ROOT / page).read_text() for page in ("README.md", "docs/mailboxes.md", "docs/greetings.md"))
+GUIDES = ("README.md", "docs/mailboxes.md", "docs/greetings.md")
+SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
 
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^    esl-voicemail (.+?)(?: +# .*)?$", re.MULTILINE)
