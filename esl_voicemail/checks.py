@@ -84,18 +84,26 @@ def spool_of(config: Config) -> Spool:
 
 
 def greeting_seconds(config: Config) -> dict[str, float]:
-    """Return how long each sound before the tone lasts, by its path; ConfigError for one that has gone."""
+    """Return how long each sound before the tone lasts, by its path.
+
+    Greetings and promises, own and shipped; ConfigError for one that is gone since the checks.
+    """
     found: dict[str, float] = {}
     for key, mailbox in config.mailboxes.items():
-        shipped = (("greetings", sounds) for sounds in mailbox.shipped.values())
-        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises), *shipped):
+        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises)):
             for name, path in sounds.items():
-                try:
-                    found[str(path)] = wav.inspect(path).duration_ms / 1000
-                except (RecordingError, OSError) as error:
-                    where = config.at("mailboxes", key, section, name)
-                    raise ConfigError([f"{where}: {path}: {error}"]) from error
+                found[str(path)] = _seconds(path, config.at("mailboxes", key, section, name))
+        for path in (path for sounds in mailbox.shipped.values() for path in sounds.values()):
+            if str(path) not in found:
+                found[str(path)] = _seconds(path, config.at("mailboxes"))
     return found
+
+
+def _seconds(path: Path, where: str) -> float:
+    try:
+        return wav.inspect(path).duration_ms / 1000
+    except (RecordingError, OSError) as error:
+        raise ConfigError([f"{where}: {path}: {error}"]) from error
 
 
 def sample(config: Config, mailbox: str) -> Voicemail:

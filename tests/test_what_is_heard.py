@@ -14,6 +14,7 @@ from esl_voicemail import checks
 from esl_voicemail.config import Config, Mailbox, load
 from esl_voicemail.config.load import shipped_sounds
 from esl_voicemail.config.sections import GreetingKey, PromiseKey
+from esl_voicemail.errors import ConfigError
 from esl_voicemail.model import Reason
 from esl_voicemail.promise import Promise
 from tests.support.post import sound
@@ -234,6 +235,12 @@ def test_how_long_every_sound_before_the_tone_lasts_is_known(tmp_path: Path) -> 
     shipped = [path for sounds in shipped_sounds().values() for path in sounds.values()]
     assert {str(path) for path in shipped} < seconds.keys()
     assert all(seconds.values())
+
+
+def test_a_sound_that_goes_after_the_checks_is_told_with_its_place(tmp_path: Path) -> None:
+    config = config_with(tmp_path, "    promises: {today: gone.wav}\n")
+    with pytest.raises(ConfigError, match=r"voicemail.yaml:5: mailboxes.sales.promises.today: .*gone.wav"):
+        checks.greeting_seconds(config)
 
 
 def test_every_weekday_has_a_sentence_to_name() -> None:

@@ -1,0 +1,88 @@
+"""One call's conversation as a table: what happened in, what to do out.
+
+Sans-IO: no clock, no socket, no database, no logger. The table says, for every pair of state and
+input, where the call goes and what is asked of the switch (through the channel) and of the session.
+Whatever the order of events, a call meets exactly one fate: `Keep`, `Discard` or `Salvage`, or, where
+its row was never written, `HandBack`. What a caller has recorded is kept wherever he hangs up.
+
+Left to others: turning commands into text (`esl.commands`), waiting (`session`), the file (`spool`).
+"""
+
+from esl_voicemail.dialogue.table import IGNORED, STAGE_OF, TABLE, Dialogue, Fork, Menu, Move, State
+from esl_voicemail.dialogue.values import (
+    INPUTS,
+    Answer,
+    ApplicationDone,
+    AskKey,
+    AskNumber,
+    Beep,
+    Begin,
+    BeginFailed,
+    Begun,
+    CallerHungUp,
+    Command,
+    ControlLost,
+    DeadlineExpired,
+    DigitPressed,
+    Discard,
+    HandBack,
+    HangUp,
+    Input,
+    Keep,
+    KeepFailed,
+    Kept,
+    Note,
+    NothingKept,
+    Pause,
+    Play,
+    Prepare,
+    Record,
+    Salvage,
+    Script,
+    Tell,
+    Transfer,
+    Typed,
+)
+
+__all__ = [
+    "IGNORED",
+    "INPUTS",
+    "STAGE_OF",
+    "TABLE",
+    "Answer",
+    "ApplicationDone",
+    "AskKey",
+    "AskNumber",
+    "Beep",
+    "Begin",
+    "BeginFailed",
+    "Begun",
+    "CallerHungUp",
+    "Command",
+    "ControlLost",
+    "DeadlineExpired",
+    "Dialogue",
+    "DigitPressed",
+    "Discard",
+    "Fork",
+    "HandBack",
+    "HangUp",
+    "Input",
+    "Keep",
+    "KeepFailed",
+    "Kept",
+    "Menu",
+    "Move",
+    "Note",
+    "NothingKept",
+    "Pause",
+    "Play",
+    "Prepare",
+    "Record",
+    "Salvage",
+    "Script",
+    "State",
+    "Tell",
+    "Transfer",
+    "Typed",
+]
