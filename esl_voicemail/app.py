@@ -221,7 +221,7 @@ class App:
         return 1 if self._failed else 0
 
     def _attend(self, parts: Parts) -> None:
-        """Wait for signals: reload at SIGHUP or when files changed; return to stop, whatever a reload waits for."""
+        """Reload at SIGHUP or when files changed; return to stop, whatever a reload may be waiting for."""
         reload: gevent.Greenlet[..., None] | None = None
         while True:
             self._signalled.wait()

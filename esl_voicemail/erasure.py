@@ -77,10 +77,12 @@ def erase(
 
 
 def _is_of(call: Remembered, number: str, mailboxes: Mapping[str, Mailbox]) -> bool:
-    if call.number.casefold() == one_line(number, CALLER_NUMBER_CHARACTERS).casefold():
+    known = [one for one in (call.number, call.callback) if one]
+    asked = one_line(number, CALLER_NUMBER_CHARACTERS).casefold()
+    if asked in {one.casefold() for one in known}:
         return True  # cut when it was written, it may mean nothing any more
     region = mailbox_of(mailboxes, call.mailbox).region
-    return meaning(call.number, region) == meaning(number, region)
+    return meaning(number, region) in {meaning(one, region) for one in known}
 
 
 @cache

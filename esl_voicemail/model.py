@@ -7,7 +7,7 @@ ask again whether it holds a line break.
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,6 +15,10 @@ from pathlib import Path
 CALLER_NUMBER_CHARACTERS = 40
 
 CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+# How often a caller may record, with what he recorded first.
+TAKES_AT_MOST = 3
+# Of what a caller types while he speaks: an order or a case number.
+TYPED_AT_MOST = 30
 MAILBOX_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 # Categories that break a line, hide text or turn its direction: controls, surrogates, private use,
@@ -88,6 +92,7 @@ class CallResult(StrEnum):
     NO_AUDIO = "no_audio"
     HANGUP_BEFORE_ANSWER = "hangup_before_answer"
     HANGUP_IN_GREETING = "hangup_in_greeting"
+    OPERATOR = "operator"  # he asked for a person, and was sent to one
     RECORD_FAILED = "record_failed"
     SWITCH_STALLED = "switch_stalled"
     CONTROL_LOST = "control_lost"
@@ -110,8 +115,20 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """What a caller is told: `today`, a weekday (`mon` to `sun`) or `next-working-day`; and the day meant."""
+
+    kind: str
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it arrived; `call_id` is FreeSWITCH's channel UUID, unchanged."""
+    """One call as it arrived; `call_id` is FreeSWITCH's channel UUID, unchanged.
+
+    `callback` is the number that a caller without one left, `typed` what he typed while he spoke, both known
+    only later; `promise` is what he was told of when somebody calls back.
+    """
 
     call_id: str
     mailbox: str
@@ -123,6 +140,9 @@ class Call:
     queue: str = ""
     queue_wait_seconds: int | None = None
     reference: str = ""
+    callback: str = ""
+    typed: str = ""
+    promise: Promise | None = None
 
     def __post_init__(self) -> None:
         if not CALL_ID.fullmatch(self.call_id):

@@ -4,10 +4,10 @@ What the caller hears of it is the mailbox's to choose.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from esl_voicemail.hours import DAYS, ClosedDays, Week, is_open, opening
+from esl_voicemail.model import Promise
 
 TODAY, NEXT_WORKING_DAY = "today", "next-working-day"
 KINDS = (TODAY, NEXT_WORKING_DAY, *DAYS)
@@ -15,14 +15,6 @@ KINDS = (TODAY, NEXT_WORKING_DAY, *DAYS)
 _FURTHEST_DAYS = 60
 # The same weekday comes again after seven days: further off, its name alone would mislead.
 _NAMED_DAYS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """What a caller is told: `today`, a weekday (`mon` to `sun`) or `next-working-day`; and the day meant."""
-
-    kind: str
-    day: date
 
 
 def promise(

@@ -6,7 +6,7 @@ is said, and the others go on.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -127,12 +127,13 @@ class Recovery:
 
     def _settle(self, left: OpenCall, files: Mapping[Path, Seen], quiet: Collection[Path]) -> None:
         """Give an open row that no call owns any more its fate."""
-        path = self._spool.recordings / left.recording_file
         if left.message_id in self._in_progress:
             return
-        if path in quiet:
-            self._read(left, path)
-        elif path not in files and self._clock.earliest() - left.call.arrived_at > _YOUNG:
+        takes = [path for path in self._spool.takes(left.recording_file) if path in files]
+        if takes:
+            if all(path in quiet for path in takes):
+                self._read(left, takes)
+        elif self._clock.earliest() - left.call.arrived_at > _YOUNG:
             self._discard(left)
 
     def _sweep(self, quiet: Collection[Path]) -> None:
@@ -146,7 +147,10 @@ class Recovery:
             part = ours[start : start + _KNOWN_AT_ONCE]
             known = self._journal.known([message_id for _, (_, message_id) in part])
             orphans = [one for one in part if one[1][1] not in known and one[1][1] not in self._in_progress]
-            self._each(orphans, lambda one: self._adopt(one[0], *one[1]))
+            # Of what a caller recorded again and again, the newest.
+            orphans.sort(key=lambda one: self._spool.takes(one[0].name).index(one[0]), reverse=True)
+            newest = {owner: path for path, owner in orphans}
+            self._each(newest.items(), lambda one: self._adopt(one[1], *one[0]))
             # Killed between its row and its move, the last process left it here.
             lost = [path for path, (_, message_id) in part if known.get(message_id) == VoicemailState.LOST]
             self._each((path for path in lost if path not in self._spool.forbidden), self._set_aside)
@@ -186,11 +190,16 @@ class Recovery:
                     self._telemetry.trouble("recovery_stopped", str(error))
         return whole
 
-    def _read(self, left: OpenCall, path: Path) -> None:
+    def _read(self, left: OpenCall, takes: Sequence[Path]) -> None:
+        """Keep the newest of a call's recordings that holds any audio."""
+        path, *earlier = takes
         try:
             recording = self._workers.run(self._spool.admit, path)
         except RecordingError as error:
-            self._lose(left, path, str(error))
+            if earlier:
+                self._read(left, earlier)
+            else:
+                self._lose(left, path, str(error))
             return
         except PermissionError as error:
             if self._clock.earliest() - left.call.arrived_at < _FORBIDDEN:
@@ -199,7 +208,9 @@ class Recovery:
             self._close_lost(left)
             self._telemetry.recovered("lost", message=left.message_id, why=str(error))
             return
-        if recording.duration_ms == 0:
+        if recording.duration_ms == 0 and earlier:
+            self._read(left, earlier)
+        elif recording.duration_ms == 0:
             # Whoever lost control of this call cannot know whether its caller spoke.
             self._discard(left)
         else:

@@ -15,6 +15,7 @@ import gevent
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.mailbox import DEFAULT
 from esl_voicemail.dialogue import (
+    STAGE_OF,
     ApplicationDone,
     Begin,
     BeginFailed,
@@ -28,36 +29,29 @@ from esl_voicemail.dialogue import (
     Keep,
     KeepFailed,
     Kept,
+    Note,
     NothingKept,
     Salvage,
-    Script,
-    State,
 )
 from esl_voicemail.errors import CallerGoneError, ControlLostError, JournalError, RecordingError
 from esl_voicemail.esl import arrival
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.journal import Journal
-from esl_voicemail.model import Call, CallResult, EndedBy, Recording, Take, VoicemailState
+from esl_voicemail.model import (
+    CALLER_NUMBER_CHARACTERS,
+    Call,
+    CallResult,
+    EndedBy,
+    Recording,
+    Take,
+    VoicemailState,
+    one_line,
+)
+from esl_voicemail.script import script_of
 from esl_voicemail.spool import Spool
 from esl_voicemail.telemetry import STAGES, Telemetry
 from esl_voicemail.workers import Workers
-
-# What an operator wants to tell apart of the dialogue's states.
-_STAGES = {
-    State.OPENING: "opening",
-    State.OPENING_GONE: "opening",
-    State.ANSWERING: "greeting",
-    State.PAUSING: "greeting",
-    State.GREETING: "greeting",
-    State.BEEPING: "greeting",
-    State.RECORDING: "recording",
-    State.SETTLING: "keeping",
-    State.KEEPING: "keeping",
-    State.KEEPING_GONE: "keeping",
-    State.CLOSING: "closing",
-    State.HANGING_UP: "closing",
-}
 
 # Waiting callers hear ringing, or silence: past these, the dialplan does better.
 _SPOOL_SECONDS = 3.0
@@ -174,7 +168,9 @@ class Session:
         return (CallResult.FAILED, trouble) if trouble else None
 
     def _converse(self) -> None:
-        dialogue = Dialogue(self._script(), self._desk.new_application_id)
+        desk, (call, mailbox) = self._desk, self._of_call()
+        script = script_of(call, mailbox, self._message_id, desk.spool, desk.greeting_seconds)
+        dialogue = Dialogue(script, desk.new_application_id)
         self._desk.in_progress.add(self._message_id)
         happened: deque[Input] = deque()
         self._perform_all(dialogue.open(), happened)
@@ -182,7 +178,7 @@ class Session:
         while not dialogue.done:
             if dialogue.state is not state:
                 state, until = dialogue.state, time.monotonic() + dialogue.deadline_seconds
-                self._move_to(_STAGES[state])
+                self._move_to(STAGE_OF[state])
             now = happened.popleft() if happened else self._channel.receive(until)
             self._note(now)
             self._perform_all(dialogue.receive(now), happened)
@@ -191,19 +187,6 @@ class Session:
         if stage != self._stage:
             self._desk.telemetry.call_moved(self._stage, stage)
             self._stage = stage
-
-    def _script(self) -> Script:
-        call, mailbox = self._of_call()
-        greeting = mailbox.in_language(mailbox.greeting(call.reason), call.language)
-        return Script(
-            greeting=greeting,
-            greeting_seconds=self._desk.greeting_seconds.get(str(greeting), 300.0),
-            thanks=mailbox.in_language(mailbox.thanks, call.language),
-            apology=mailbox.in_language(mailbox.apology, call.language),
-            recording=self._desk.spool.place(mailbox.key, self._message_id),
-            max_seconds=mailbox.max_seconds,
-            silence_seconds=mailbox.silence_seconds,
-        )
 
     def _note(self, happened: Input) -> None:
         if isinstance(happened, ApplicationDone) and happened.response == "FILE NOT FOUND":
@@ -225,8 +208,10 @@ class Session:
         match command:
             case Begin():
                 return self._begin()
-            case Keep(take):
-                return self._keep(take)
+            case Note(number):
+                self._write_down(number)
+            case Keep():
+                return self._keep(command)
             case Discard(why):
                 self._discard(why)
             case Salvage():
@@ -252,28 +237,40 @@ class Session:
             return BeginFailed()
         return Begun()
 
-    def _keep(self, take: Take) -> Input:
-        desk, (call, mailbox) = self._desk, self._of_call()
+    def _write_down(self, number: str) -> None:
+        """Note the number a caller left; should it fail, his message is worth more than it."""
+        number = one_line(number, CALLER_NUMBER_CHARACTERS)
+        try:
+            self._desk.journal.note(self._message_id, number, _BEGIN_SECONDS)
+        except JournalError as error:
+            self._desk.telemetry.trouble("journal_refused", str(error), message=self._message_id)
+
+    def _keep(self, keep: Keep) -> Input:
+        """Make the newest recording a message that holds one."""
+        desk, (call, mailbox), take = self._desk, self._of_call(), keep.take
         try:
             recording = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.admit(take.path), None)
             if recording is None:
                 raise JournalError("the recordings folder does not answer")
             cut = take.ended_by is EndedBy.CUT
-            if recording.duration_ms == 0:
+            too_short = recording.duration_ms < mailbox.min_seconds * 1000 and not cut
+            if recording.duration_ms == 0 or too_short:
+                if keep.earlier:
+                    return self._keep(keep.before())
                 # Cut off before a first word was on disk, it is no empty message.
-                return self._nothing(CallResult.RECORD_FAILED if cut else CallResult.NO_AUDIO)
-            if recording.duration_ms < mailbox.min_seconds * 1000 and not cut:
-                return self._nothing(CallResult.TOO_SHORT)
+                nothing = CallResult.RECORD_FAILED if cut else CallResult.NO_AUDIO
+                return self._nothing(CallResult.TOO_SHORT if recording.duration_ms else nothing)
             desk.journal.keep(
                 self._message_id,
                 recording,
                 take.ended_by,
                 mailbox.addresses,
                 now=desk.clock(),
+                typed=keep.typed,
                 timeout_seconds=_KEEP_SECONDS,
             )
         except RecordingError as error:
-            return self._unreadable(take, str(error))
+            return self._keep(keep.before()) if keep.earlier else self._unreadable(take, str(error))
         except (OSError, JournalError) as error:
             # The audio may be whole: the row stays open, and recovery tries again.
             self._result, self._why = CallResult.SALVAGED, str(error)

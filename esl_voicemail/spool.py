@@ -17,9 +17,11 @@ from pathlib import Path
 from esl_voicemail import disk
 from esl_voicemail.audio import wav
 from esl_voicemail.errors import RecordingError
-from esl_voicemail.model import MAILBOX_NAME, Recording
+from esl_voicemail.model import MAILBOX_NAME, TAKES_AT_MOST, Recording
 
-_NAME = re.compile(rf"(?P<mailbox>{MAILBOX_NAME.pattern})\.(?P<message_id>[0-9A-Z]{{26}})\.wav")
+_NAME = re.compile(
+    rf"(?P<mailbox>{MAILBOX_NAME.pattern})\.(?P<message_id>[0-9A-Z]{{26}})(\.[2-{TAKES_AT_MOST}])?\.wav"
+)
 # mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording (facts of `record`).
 # Says whose the folder is: without it, an empty mount point would pass for a folder without recordings.
 MARK = ".esl-voicemail"
@@ -103,9 +105,17 @@ class Spool:
             self.forbidden.discard(path)
         return disk.trouble(folder, self.min_free_bytes)
 
-    def place(self, mailbox: str, message_id: str) -> Path:
-        """Return where a message's audio goes."""
-        return self.recordings / f"{mailbox}.{message_id}.wav"
+    def place(self, mailbox: str, message_id: str, take: int = 1) -> Path:
+        """Return where a message's audio goes; who records again, does so beside what there is."""
+        again = f".{take}" if take > 1 else ""
+        return self.recordings / f"{mailbox}.{message_id}{again}.wav"
+
+    def takes(self, name: str) -> list[Path]:
+        """Return where all audio of a message may lie, given one of the names; the newest first."""
+        owner = owner_of(Path(name))
+        if owner is None:
+            return [self.recordings / name]
+        return [self.place(*owner, take) for take in range(TAKES_AT_MOST, 0, -1)]
 
     def admit(self, path: Path) -> Recording:
         """Make a recording safe: readable, its header right, file and folder on disk; and measure it.
@@ -170,12 +180,11 @@ class Spool:
 
         Only for a message that is forgotten: past its retention, or because its caller asks.
         """
-        if not _NAME.fullmatch(name):
-            return []
-        places = (self.recordings / name, _mending(self.recordings / name))
-        found = [path for path in places if os.path.lexists(path)]
-        # Only then there, as a file may move there and none comes back.
-        found += self.corrupt.glob(f"{name}*")
+        found: list[Path] = []
+        for take in self.takes(name) if _NAME.fullmatch(name) else ():
+            found += [path for path in (take, _mending(take)) if os.path.lexists(path)]
+            # Only then there, as a file may move there and none comes back.
+            found += self.corrupt.glob(f"{take.name}*")
         for path in found:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in found}:

@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"logline", "logwriter", "workers", "promise", "speech"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "greeting_folder", "binding", "esl.commands", "esl.arrival", "esl"}),
-    frozenset({"mail", "running", "storage", "esl.channel"}),
+    frozenset({"mail", "running", "storage", "script", "esl.channel"}),
     frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),
@@ -77,7 +77,7 @@ EDGES = (
 
 # The modules that are long for a reason: the call's table, and the switch that stands in for FreeSWITCH.
 LONGEST_LINES = 350
-LONG = {"dialogue", "trial.session", "trial.wire"}
+LONG = {"dialogue.table", "trial.session", "trial.wire"}
 
 EMPTY_WORDS = ("util", "manager", "helper", "handler", "processor")
 

@@ -1,5 +1,6 @@
 """What a caller may type, in whole calls: for a person, for his number, for a case, and to hear himself."""
 
+import json
 import math
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -8,7 +9,7 @@ import pytest
 
 from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome
-from tests.support.service import Service, running, until
+from tests.support.service import Service, command, running, until
 from tests.support.speech import attached, tone
 
 SPEECH = tone(3.0)
@@ -64,7 +65,8 @@ def test_0_in_the_greeting_transfers_to_a_person_and_nobody_is_mailed_of_it(serv
     assert outcome.variables["voicemail_result"] == "operator"
     assert line["result"] == "operator"
     assert played(outcome)[-1] == "operator.wav"
-    story = serving.journal("--json", "messages", "show", outcome.call_id)
+    shown = command("messages", "show", "--json", outcome.call_id, folder=serving.folder)
+    story = json.loads(shown.stdout)
     assert (story["state"], story["result"], story["recipients"]) == ("discarded", "operator", 0)
 
 

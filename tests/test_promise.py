@@ -270,21 +270,21 @@ def test_a_weekday_may_be_said_as_the_next_working_day_and_nothing_else_otherwis
 @pytest.mark.parametrize(
     ("made", "language", "said"),
     [
-        (Promise("today", date(2026, 11, 25)), "en", "the caller was told: today"),
-        (Promise("today", date(2026, 11, 25)), "pl", "dzwoniącemu powiedziano: dzisiaj"),
-        (Promise("tue", date(2026, 12, 1)), "en", "the caller was told: Tuesday, 1 December"),
-        (Promise("tue", date(2026, 12, 1)), "pl", "dzwoniącemu powiedziano: wtorek, 1 grudnia"),
+        (Promise("today", date(2026, 11, 25)), "en", "today"),
+        (Promise("today", date(2026, 11, 25)), "pl", "dzisiaj"),
+        (Promise("tue", date(2026, 12, 1)), "en", "Tuesday, 1 December"),
+        (Promise("tue", date(2026, 12, 1)), "pl", "wtorek, 1 grudnia"),
         (
             Promise("next-working-day", date(2026, 12, 7)),
             "en",
-            "the caller was told: the next working day, Monday, 7 December",
+            "the next working day, Monday, 7 December",
         ),
         (
             Promise("next-working-day", date(2027, 1, 4)),
             "pl",
-            "dzwoniącemu powiedziano: następny dzień roboczy, poniedziałek, 4 stycznia 2027",
+            "następny dzień roboczy, poniedziałek, 4 stycznia 2027",
         ),
-        (Promise("mon", date(2027, 1, 4)), "en", "the caller was told: Monday, 4 January 2027"),
+        (Promise("mon", date(2027, 1, 4)), "en", "Monday, 4 January 2027"),
     ],
 )  # fmt: skip
 def test_a_mail_says_what_the_caller_was_told(made: Promise, language: str, said: str) -> None:

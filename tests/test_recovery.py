@@ -460,6 +460,63 @@ def test_audio_that_cannot_be_removed_keeps_no_other_from_going(house: House) ->
     assert [line for line in house.said if "event=recovery_stopped" in line]
 
 
+# --- a caller who recorded again --------------------------------------------------------------------------
+
+
+def takes(house: House, *seconds: float) -> tuple[str, list[Path]]:
+    """Leave an open row behind with recordings of these lengths; none where a length is negative."""
+    message_id, _ = house.open_call()
+    places = [house.spool.place("sales", message_id, n) for n in range(1, len(seconds) + 1)]
+    for place, length in zip(places, seconds, strict=True):
+        if length >= 0:
+            aged(save(place, tone(length)))
+        else:
+            place.write_bytes(b"no sound")
+            aged(place)
+    return message_id, places
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"), [((2.0, 3.0), 1), ((2.0, 0.0), 0), ((2.0, -1), 0), ((2.0, 3.0, -1), 1)]
+)
+def test_of_several_recordings_the_newest_that_holds_any_audio_is_the_message(
+    house: House, seconds: tuple[float, ...], kept: int
+) -> None:
+    message_id, places = takes(house, *seconds)
+    house.recover()
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert (story.summary.state, story.recording) == ("kept", places[kept])
+    assert all(place.exists() for place in places)
+
+
+def test_while_one_of_them_is_being_written_all_of_them_wait(house: House) -> None:
+    message_id, places = takes(house, 2.0, 3.0)
+    os.utime(places[1])
+    house.recover()
+    assert house.state(message_id) == "open None"
+
+
+def test_all_of_them_go_with_their_retention(house: House) -> None:
+    _, places = takes(house, 2.0, 3.0)
+    house.recover()
+    for attempt in house.journal.queue.claim(9, house.now(), "example.com"):
+        house.journal.queue.mark(attempt, Delivered(250, "ok"), house.now(), 5)
+    house.pass_by(timedelta(days=31))
+    house.recover()
+    assert not any(place.exists() for place in places)
+
+
+def test_several_without_a_row_are_one_message(house: House) -> None:
+    message_id = str(ULID())
+    places = [aged(save(house.spool.place("sales", message_id, n), tone(float(n)))) for n in (1, 2, 3)]
+    house.recover()
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert (story.summary.state, story.recording) == ("kept", places[2])
+    assert not [line for line in house.said if "recovery_stopped" in line]
+
+
 # --- while serving ---------------------------------------------------------------------------------------
 
 # Quiet is who has not written for these and for two seconds, the shortest silence that a mailbox may name.

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.hours import ClosedDays, Week, is_closed, is_open
-from esl_voicemail.model import TECHNICAL, Caller, CallResult, Reason
-from esl_voicemail.promise import Promise, promise, sentences
+from esl_voicemail.model import TECHNICAL, Caller, CallResult, Promise, Reason
+from esl_voicemail.promise import promise, sentences
 
 # Calls for a mailbox that is not configured come to the one of this name, if there is one.
 DEFAULT = "default"
@@ -62,6 +62,8 @@ class Mailbox:
     def told_of_empty(self, result: CallResult, caller: Caller) -> tuple[str, ...]:
         """Return who is mailed of a call that left no audio: all or nobody."""
         known = bool(caller.number) and not caller.withheld
+        if result is CallResult.OPERATOR:
+            return ()  # somebody spoke to him, or the dialplan has seen to it
         told = (
             result in TECHNICAL
             or self.notify_empty == "always"

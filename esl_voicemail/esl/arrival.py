@@ -73,6 +73,8 @@ def read_call(headers: Headers, mailbox: Mailbox, now: datetime) -> Call:
     dialled = _dialled(headers)
     known = [number for number in dialled if number in {_bare(one) for one in mailbox.numbers}]
     wait = headers.number("variable_voicemail_queue_wait")
+    language = language if language in {"pl", "en"} else mailbox.language
+    promised = mailbox.promised(now, language)
     return Call(
         call_id=call_id(headers),
         mailbox=mailbox.key,
@@ -80,10 +82,11 @@ def read_call(headers: Headers, mailbox: Mailbox, now: datetime) -> Call:
         caller=_caller(headers),
         dialled=(known or dialled or [""])[0],
         arrived_at=now,
-        language=language if language in {"pl", "en"} else mailbox.language,
+        language=language,
         queue=one_line(headers.variable("voicemail_queue") or headers.variable("cc_queue"), 60),
         queue_wait_seconds=wait if wait is None or wait < 1_000_000 else None,
         reference=one_line(headers.variable("voicemail_reference"), 60),
+        promise=promised[1] if promised else None,
     )
 
 

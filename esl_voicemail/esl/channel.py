@@ -19,9 +19,18 @@ import gevent
 from gevent import socket
 from greenswitch.esl import OutboundSession
 
-from esl_voicemail.dialogue import ApplicationDone, CallerHungUp, ControlLost, DeadlineExpired, Input, Record
+from esl_voicemail.dialogue import (
+    ApplicationDone,
+    CallerHungUp,
+    ControlLost,
+    DeadlineExpired,
+    DigitPressed,
+    Input,
+    Record,
+    Typed,
+)
 from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
-from esl_voicemail.esl.commands import Codec, SwitchCommand, execute, leave_word, subscribe, text_of
+from esl_voicemail.esl.commands import TYPED, Codec, SwitchCommand, execute, leave_word, subscribe, text_of
 from esl_voicemail.esl.frames import Frame, FrameReader, Headers, Room
 from esl_voicemail.model import EndedBy, one_line
 
@@ -125,7 +134,9 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 if self._late > _LATE_FRAMES_AT_MOST:
                     return DeadlineExpired()
                 if happened is not None:
-                    self._unread = 0
+                    # Keys pressed without end are a flood too.
+                    if not isinstance(happened, DigitPressed):
+                        self._unread = 0
                     return happened
         except ControlLostError:
             return ControlLost()
@@ -250,6 +261,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
         match event.get("Event-Name"):
             case "CHANNEL_EXECUTE_COMPLETE":
                 return self._completion(event)
+            case "DTMF":
+                return DigitPressed(event.get("DTMF-Digit")[:1])
             case "CHANNEL_HANGUP":
                 return self._hang_up_once(event.get("Hangup-Cause"))
         return None
@@ -260,14 +273,23 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self.hung_up = True
         return CallerHungUp(by_fault=cause in _FAULTS)
 
-    def _completion(self, event: Headers) -> ApplicationDone:
+    def _completion(self, event: Headers) -> ApplicationDone | Typed:
         # Settled by the answer, it may change with a re-invite; what counts is how the recording begins.
         rate = event.number("Channel-Read-Codec-Rate")
         if rate:
             self._codec = Codec(event.get("Channel-Read-Codec-Name"), min(rate, 192_000))
+        application_id, application = event.get("Application-UUID"), event.get("Application")
+        # Variables outlive the application that set them: only its own are read.
+        typed = ""
+        if application == "playback":
+            typed = event.variable("playback_terminator_used").replace("#", "")
+        elif application == "play_and_get_digits":
+            typed = event.variable(TYPED)
+        if typed:
+            return Typed(application_id, typed[:40])
         duration_ms = event.number("variable_record_ms") or 0
         return ApplicationDone(
-            event.get("Application-UUID"),
+            application_id,
             event.get("Application-Response"),
             duration_ms,
             self._ended_by(event, duration_ms),

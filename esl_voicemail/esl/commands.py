@@ -8,7 +8,19 @@ which comes back as Application-UUID, and event-lock, without which the next one
 from dataclasses import dataclass
 from pathlib import Path
 
-from esl_voicemail.dialogue import Answer, Beep, HangUp, Pause, Play, Prepare, Record
+from esl_voicemail.dialogue import (
+    Answer,
+    AskKey,
+    AskNumber,
+    Beep,
+    HangUp,
+    Pause,
+    Play,
+    Prepare,
+    Record,
+    Tell,
+    Transfer,
+)
 from esl_voicemail.model import CALL_ID
 
 # Mean amplitude below which a frame counts as silence, mod_voicemail's own default.
@@ -25,7 +37,7 @@ UNREAD_EVENTS = (
     "CHANNEL_ANSWER CHANNEL_APPLICATION CHANNEL_BRIDGE CHANNEL_CREATE CHANNEL_DATA CHANNEL_DESTROY "
     "CHANNEL_EXECUTE CHANNEL_HANGUP_COMPLETE CHANNEL_ORIGINATE CHANNEL_UUID CHANNEL_OUTGOING CHANNEL_PARK "
     "CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_STATE CHANNEL_CALLSTATE CHANNEL_UNBRIDGE CHANNEL_UNPARK "
-    "DETECTED_SPEECH DTMF NOTALK TALK"
+    "DETECTED_SPEECH NOTALK TALK"
 )
 
 # `socket_resume` is the dialplan's insurance until we have the call; left set, our end would cut a
@@ -37,7 +49,15 @@ _VARIABLES = {
     "record_sample_rate": str(RECORD_RATE),
 }
 
-SwitchCommand = Prepare | Answer | Pause | Play | Beep | Record | HangUp
+# Where the switch leaves what a caller types when he is asked.
+TYPED = "voicemail_typed"
+_ASK_SECONDS = 8
+_DIGIT_SECONDS = 5
+_NUMBER_DIGITS = (5, 20)
+
+SwitchCommand = (
+    Prepare | Answer | Pause | Play | AskKey | AskNumber | Beep | Record | Tell | Transfer | HangUp
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +97,24 @@ def text_of(command: SwitchCommand, call_id: str, codec: Codec = Codec()) -> str
             return execute(application_id, "answer")
         case Pause(application_id, duration_ms):
             return execute(application_id, "sleep", str(duration_ms))
-        case Play(application_id, path):
-            return execute(application_id, "playback", _sound(path))
+        case Play(application_id, paths, keys):
+            ends = f"%[playback_terminators=#{keys}]" if keys else ""
+            # The one end of a file_string is the end of all its parts.
+            parts = "!".join(map(_sound, paths))
+            return execute(application_id, "playback", ends + ("file_string://" if paths[1:] else "") + parts)
+        case AskKey(application_id, path, keys):
+            return _ask(application_id, path, (1, 1), f"[{keys}]")
+        case AskNumber(application_id, path):
+            return _ask(application_id, path, _NUMBER_DIGITS, "[0-9]+")
         case Beep(application_id):
             return execute(application_id, "playback", BEEP)
         case Record(application_id, path, max_seconds, silence_seconds):
             silence = f"{codec.silence_threshold} {codec.silence_hits(silence_seconds)}"
             return execute(application_id, "record", f"'{_sound(path)}' {max_seconds} {silence}")
+        case Tell(application_id, result):
+            return leave_word(application_id, result)
+        case Transfer(application_id, extension):
+            return execute(application_id, "transfer", extension)
         case HangUp():
             # Not the `hangup` application: event-lock would make it wait for the one that runs.
             if not CALL_ID.fullmatch(call_id):
@@ -111,8 +142,15 @@ def execute(application_id: str, application: str, argument: str = "") -> str:
     return "\n".join(lines)
 
 
+def _ask(application_id: str, path: Path, digits: tuple[int, int], wanted: str) -> str:
+    """Ask once; # ends what is typed. One argument more would transfer the caller when he types nothing."""
+    least, most = digits
+    waits = f"{_ASK_SECONDS}000 # '{_sound(path)}' silence_stream://10 {TYPED} {wanted} {_DIGIT_SECONDS}000"
+    return execute(application_id, "play_and_get_digits", f"{least} {most} 1 {waits}")
+
+
 def _sound(path: Path) -> str:
     text = str(path)
-    if not path.is_absolute() or any(sign in text for sign in "'\"\\${}"):
+    if not path.is_absolute() or any(sign in text for sign in "'\"\\${}!"):
         raise ValueError(f"the switch would misread the path {text!r}")
     return text

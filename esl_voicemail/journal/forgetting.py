@@ -26,11 +26,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A call whose row still says which number called."""
+    """A call whose row still says which number called, or which one its caller left."""
 
     message_id: str
     mailbox: str
     number: str
+    callback: str
     arrived_at: datetime
     is_open: bool
     recording_file: str
@@ -82,12 +83,14 @@ def _past(before: datetime) -> ColumnElement[bool]:
 
 def remembered(db: Connection) -> list[Remembered]:
     """Return the calls whose number is known, oldest first."""
-    statement = select(voicemails).where(voicemails.c.caller_number != "").order_by(voicemails.c.arrived_at)
+    known = or_(voicemails.c.caller_number != "", voicemails.c.callback != "")
+    statement = select(voicemails).where(known).order_by(voicemails.c.arrived_at)
     return [
         Remembered(
             row.message_id,
             row.mailbox,
             row.caller_number,
+            row.callback,
             from_ms(row.arrived_at),
             row.state == VoicemailState.OPEN.value,
             row.recording_file,
@@ -133,6 +136,8 @@ def forget(db: Connection, message_id: str, now: datetime) -> None:
             caller_number="",
             caller_name="",
             reference="",
+            callback="",
+            typed="",
             audio_removed_at=func.coalesce(voicemails.c.audio_removed_at, to_ms(now)),
             forgotten_at=to_ms(now),
         )

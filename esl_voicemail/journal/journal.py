@@ -82,11 +82,13 @@ class Journal:
         recipients: Sequence[str],
         *,
         now: datetime,
+        typed: str = "",
         timeout_seconds: float | None = None,
     ) -> bool:
         """Turn an open call into a kept message with one queued delivery a recipient.
 
-        Returns whether this changed anything: a call that is closed already stays as it is.
+        `typed` is what the caller typed while he spoke. Returns whether this changed anything: a call that
+        is closed already stays as it is.
         """
 
         def work(db: Connection) -> bool:
@@ -97,6 +99,7 @@ class Journal:
                 "sha256": recording.sha256,
                 "repaired": recording.repaired,
                 "ended_by": ended_by.value,
+                "typed": typed,
                 "result": CallResult.RECORDED.value,
             }
             if not _close(db, message_id, VoicemailState.KEPT, now, changes):
@@ -105,6 +108,15 @@ class Journal:
             return True
 
         return self._writer.write(work, timeout_seconds)
+
+    def note(self, message_id: str, callback: str, timeout_seconds: float) -> None:
+        """Write down the number that a caller without one wants to be called at, while his call is open."""
+        statement = update(voicemails).where(
+            voicemails.c.message_id == message_id, voicemails.c.state == VoicemailState.OPEN.value
+        )
+        self._writer.write(
+            lambda db: (db.execute(statement.values(callback=callback)), None)[1], timeout_seconds
+        )
 
     def discard(self, message_id: str, why: CallResult, now: datetime, told: Sequence[str] = ()) -> bool:
         """Close an open call that left no message, with a notice to those who are told; its trace stays."""

@@ -11,6 +11,7 @@ from esl_voicemail.model import (
     Caller,
     CallResult,
     EndedBy,
+    Promise,
     Reason,
     Recording,
     Voicemail,
@@ -32,6 +33,10 @@ def row_of_call(call: Call) -> dict[str, Any]:
         "queue": call.queue,
         "queue_wait_seconds": call.queue_wait_seconds,
         "reference": call.reference,
+        "callback": call.callback,
+        "typed": call.typed,
+        "promise": call.promise.kind if call.promise else None,
+        "promised_day": call.promise.day if call.promise else None,
         "arrived_at": to_ms(call.arrived_at),
     }
 
@@ -49,6 +54,9 @@ def call_of_row(row: Row[Any]) -> Call:
         queue=row.queue,
         queue_wait_seconds=row.queue_wait_seconds,
         reference=row.reference,
+        callback=row.callback,
+        typed=row.typed,
+        promise=None if row.promise is None else Promise(row.promise, row.promised_day),
     )
 
 

@@ -29,6 +29,7 @@ from esl_voicemail.mail.words import (
     REASONS,
     duration,
     moment,
+    promise_words,
     telephone,
 )
 from esl_voicemail.model import TECHNICAL, Attempt, Voicemail, one_line
@@ -149,19 +150,25 @@ def _words(attempt: Attempt, mailbox: Mailbox) -> Mapping[str, object]:
     call, recording = voicemail.call, voicemail.recording
     language = mailbox.language
     number = telephone("" if call.caller.withheld else call.caller.number, mailbox.region)
+    callback = telephone(call.callback, mailbox.region)
     return {
         "kind": _kind(attempt),
         "language": language,
         "caller_name": call.caller.name,
         "caller_number": number.shown,
-        "caller_link": number.link,
+        "caller_link": callback.link or number.link,
         "withheld": call.caller.withheld,
         "mailbox": mailbox.name,
         "dialled": telephone(call.dialled, mailbox.region).shown,
         "reason": REASONS[language][call.reason],
         "queue": call.queue,
         "waited": "" if call.queue_wait_seconds is None else duration(call.queue_wait_seconds * 1000),
-        "reference": call.reference,
+        "reference": ", ".join(filter(None, (call.reference, call.typed))),
+        "callback": callback.shown,
+        "to_call": callback.shown or number.shown,
+        "promise": promise_words(call.promise, call.arrived_at.astimezone(mailbox.timezone), language)
+        if call.promise
+        else "",
         "time": moment(call.arrived_at, mailbox.timezone, language),
         "duration": duration(recording.duration_ms) if recording else "",
         "ending": ENDINGS[language].get(voicemail.ended_by, "") if voicemail.ended_by else "",

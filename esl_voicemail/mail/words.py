@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from babel.dates import format_date, format_datetime
 
-from esl_voicemail.model import CallResult, DeliveryState, EndedBy, Reason
-from esl_voicemail.promise import NEXT_WORKING_DAY, TODAY, Promise
+from esl_voicemail.model import CallResult, DeliveryState, EndedBy, Promise, Reason
+from esl_voicemail.promise import NEXT_WORKING_DAY, TODAY
 
 REASONS = {
     "pl": {
@@ -89,7 +89,6 @@ OUTCOMES = {
 NEEDS_A_PERSON = frozenset({DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD})
 
 # A promise by what the caller heard; the day meant stands behind, but where that is clear.
-_TOLD = {"pl": "dzwoniącemu powiedziano", "en": "the caller was told"}
 _PROMISES = {
     "pl": {TODAY: "dzisiaj", NEXT_WORKING_DAY: "następny dzień roboczy, {day}"},
     "en": {TODAY: "today", NEXT_WORKING_DAY: "the next working day, {day}"},
@@ -126,10 +125,10 @@ def moment(at: datetime, zone: ZoneInfo, language: str) -> str:
 
 
 def promise_words(promise: Promise, arrived: date, language: str) -> str:
-    """Say what a caller was promised; `arrived` is the day of the call where the mailbox is."""
+    """Say when a caller was told he is called back; `arrived` is the call's day in the mailbox's zone."""
     pattern = _DAY if promise.day.year == arrived.year else _DAY_OF_OTHER_YEAR
     day = format_date(promise.day, pattern, locale=language)
-    return f"{_TOLD[language]}: {_PROMISES[language].get(promise.kind, '{day}').format(day=day)}"
+    return _PROMISES[language].get(promise.kind, "{day}").format(day=day)
 
 
 def duration(ms: int) -> str:

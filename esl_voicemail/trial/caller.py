@@ -29,6 +29,7 @@ class Stage(StrEnum):
     RINGING = "ringing"  # until `answer` is done
     PAUSE = "pause"  # sleep, silence_stream
     GREETING = "greeting"  # a file played before the first recording
+    MENU = "menu"  # asked to type something
     BEEP = "beep"  # tone_stream
     RECORDING = "recording"
     SETTLING = "settling"  # the caller is gone, the recording is not closed yet; no time passes in it

@@ -4,6 +4,7 @@ Owns virtual time and what happens in it; the socket is left to `listener`, the 
 """
 
 import math
+import re
 import time
 import uuid
 import wave
@@ -53,6 +54,7 @@ class Session:
         self.recording: str | None = None
         self.recorded_ms = 0
         self.handed_back = False
+        self.transferred: str | None = None
         self.error: str | None = None
         self._channel = channel
         self._caller = caller
@@ -71,7 +73,9 @@ class Session:
             "pre_answer": self._pre_answer,
             "sleep": self._sleep,
             "playback": self._playback,
+            "play_and_get_digits": self._play_and_get_digits,
             "record": self._record,
+            "transfer": self._transfer,
             "set": self._set,
             "multiset": self._multiset,
             "unset": lambda argument: self._set(f"{argument}="),
@@ -87,9 +91,9 @@ class Session:
             self.error = "the service closed the connection before it sent connect"
             return
         try:
-            while message := self._next():
+            while self.transferred is None and (message := self._next()):
                 self._execute(message)
-            self.handed_back = self._up
+            self.handed_back = self._up and self.transferred is None
             if not self._up:
                 self._report()
         except SwitchDied:
@@ -356,7 +360,11 @@ class Session:
             milliseconds = rest.partition(",")[0]
             endless = milliseconds.startswith("-")
             return Stage.PAUSE, _LONGEST_SECONDS if endless else wire.whole_number(milliseconds) / 1000
-        return Stage.THANKS if self.recording else Stage.GREETING, _file_seconds(Path(argument))
+        stage = Stage.THANKS if self.recording else Stage.GREETING
+        if kind == "file_string":
+            # Of several files, one after the other, those that are missing are passed over.
+            return stage, sum(_file_seconds(Path(part)) or 0.0 for part in rest.split("!"))
+        return stage, _file_seconds(Path(argument))
 
     def _playback(self, argument: str) -> None:
         self._pre_answer()
@@ -380,6 +388,39 @@ class Session:
         channel.set("current_application_response", "FILE PLAYED" if self._up else "PLAYBACK ERROR")
         if cut is None and stage is Stage.GREETING:
             self.greeting_played = True
+
+    def _play_and_get_digits(self, argument: str) -> None:
+        """Play a prompt, which the first digit stops, and take digits; ask again for what does not fit."""
+        self._pre_answer()
+        words = [*wire.split_arguments(argument), "", ""]
+        least, most, tries, wait_ms = (wire.whole_number(word) for word in words[:4])
+        terminators, prompt, invalid, name, wanted, digit_wait = words[4:10]
+        channel, stage = self._channel, self._stage(Stage.MENU)
+        for variable in (name, "read_terminator_used"):
+            channel.set(variable, "")
+        for _ in range(max(1, tries)):
+            cut = self._live(stage, self._sound(prompt)[1] or 0.0, _DIGITS) or self._live(
+                stage, wait_ms / 1000, _DIGITS
+            )
+            typed = ""
+            while cut and cut in _DIGITS and cut not in terminators:
+                typed += cut
+                if len(typed) == most:
+                    break
+                cut = self._live(stage, wire.whole_number(digit_wait or str(wait_ms)) / 1000, _DIGITS)
+            if not self._up:
+                return
+            if cut and cut in terminators:
+                channel.set("read_terminator_used", cut)
+            if len(typed) >= least and re.search(wanted, typed):
+                channel.set(name, typed)
+                channel.set("read_result", "success")
+                return
+            self._live(stage, self._sound(invalid)[1] or 0.0)
+        channel.set("read_result", "failure")
+
+    def _transfer(self, argument: str) -> None:
+        self.transferred = argument
 
     def _note_terminator(self, cut: str | None) -> None:
         if cut and cut in _DIGITS:

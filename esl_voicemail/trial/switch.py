@@ -28,9 +28,9 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 class TrialOutcome:
     """What became of a trial call, as the switch saw it.
 
-    `handed_back`: the service let go of a call that was up, so the dialplan goes on with it. `events_bytes`
-    counts the frames of events only. `greeting_played`: he heard it to its end. `error` is one line for a
-    person when the trial came to nothing.
+    `handed_back`: the service let go of a call that was up, so the dialplan goes on with it. `transferred`:
+    the extension that the service sent him to. `events_bytes` counts the frames of events only.
+    `greeting_played`: he heard it to its end. `error` is one line for a person when it came to nothing.
     """
 
     call_id: str
@@ -40,6 +40,7 @@ class TrialOutcome:
     recording: str | None
     recorded_ms: int
     handed_back: bool
+    transferred: str | None
     hangup_cause: str | None
     variables: Mapping[str, str]
     commands: tuple[str, ...]
@@ -95,6 +96,7 @@ def place_call(
         recording=session.recording,
         recorded_ms=session.recorded_ms,
         handed_back=session.handed_back,
+        transferred=session.transferred,
         hangup_cause=channel.hangup_cause,
         variables=MappingProxyType(dict(session.given)),
         commands=tuple(listener.commands),
