@@ -22,6 +22,7 @@ from esl_voicemail.backoff import Schedule
 from esl_voicemail.checks import spool_of
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
+from esl_voicemail.config.load import BUILT_IN
 from esl_voicemail.delivery import Delivery
 from esl_voicemail.errors import ConfigError, RecordingError, VoicemailError
 from esl_voicemail.esl.listener import REFUSALS_AT_MOST, SILENT_AT_MOST, Listener
@@ -322,4 +323,4 @@ def _say_crashes_in_one_line(telemetry: Telemetry) -> None:
 
 
 def _names_mailboxes(config: Config) -> bool:
-    return any(config.source.values.get(name) for name in ("mailboxes", "mailboxes_dir"))
+    return any(config.origin(key) != BUILT_IN for key in config.mailboxes)

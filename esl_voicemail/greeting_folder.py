@@ -127,6 +127,7 @@ def closed_to_others(path: Path) -> Path | None:
 def _named(config: Config) -> Iterator[tuple[str, str, Path]]:
     for key, mailbox in config.mailboxes.items():
         yield from ((key, reason, path) for reason, path in mailbox.greetings.items())
+        yield from ((key, f"promise {kind}", path) for kind, path in mailbox.promises.items())
         yield from ((key, path.stem, path) for path in (mailbox.thanks, mailbox.apology))
 
 

@@ -95,8 +95,13 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
         f"mailbox    {call.mailbox}",
         f"reason     {call.reason.value}" + (f", queue {call.queue}" if call.queue else ""),
     ]
-    if call.reference:
-        lines.append(f"reference  {call.reference}")
+    said = (
+        ("reference", call.reference),
+        ("typed", call.typed),
+        ("left", call.callback and f"the number {call.callback}"),
+        ("told", call.promise and f"called back {call.promise.kind}, {call.promise.day}"),
+    )
+    lines += [f"{name:10} {words}" for name, words in said if words]
     lines.append(f"state      {one.state}" + (f" ({one.result})" if one.result else ""))
     if one.duration_ms is not None:
         gone = f", audio removed {_when(story.audio_removed_at, zone)}" if story.audio_removed_at else ""
@@ -160,6 +165,9 @@ def _of_summary(one: Summary) -> dict[str, Any]:
         "queue": call.queue,
         "queue_wait_seconds": call.queue_wait_seconds,
         "reference": call.reference,
+        "typed": call.typed,
+        "callback": call.callback,
+        "promise": call.promise and {"kind": call.promise.kind, "day": call.promise.day.isoformat()},
         "state": one.state,
         "result": one.result,
         "duration_ms": one.duration_ms,
