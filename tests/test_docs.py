@@ -50,7 +50,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_shown_is_one(line: str) -> None:
-    words = shlex.split(line.partition(" <")[0])
+    words = shlex.split(re.sub(r" < ?\S+$", "", line))
     if words[:2] == ["mailbox", "list"]:
         words = words[:2]
     assert parser().parse_args(words).run
