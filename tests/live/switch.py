@@ -39,6 +39,22 @@ CODECS = "PCMA,PCMU,L16@16000h,OPUS"
 Action = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class More:
+    """What a switch has beyond the least: XML put into its configuration as it is."""
+
+    before: str = ""
+    modules: str = ""
+    configurations: str = ""
+    profile: str = ""
+    gateways: str = ""
+    contexts: str = ""
+    sections: str = ""
+
+
+NOTHING_MORE = More()
+
+
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, width: int = 1) -> int:
     """Return an even port with `width` free ones from it on, below those the kernel gives away by itself."""
     while True:
@@ -61,8 +77,10 @@ def extension(expression: str, *actions: Action) -> str:
     )
 
 
-def configuration(sip_port: int, console_port: int, rtp_port: int, dialplan: str) -> str:
-    """Return a whole `freeswitch.xml`: one SIP profile, one context, no directory, no gateways."""
+def configuration(
+    sip_port: int, console_port: int, rtp_port: int, dialplan: str, more: More = NOTHING_MORE
+) -> str:
+    """Return a whole `freeswitch.xml`: one SIP profile, one context, no directory, no gateways; and more."""
 
     def params(**values: object) -> str:
         return "".join(
@@ -105,9 +123,11 @@ def configuration(sip_port: int, console_port: int, rtp_port: int, dialplan: str
     )
     return f"""<?xml version="1.0"?>
 <document type="freeswitch/xml">
+{more.before}
 <section name="configuration">
+{more.configurations}
 <configuration name="switch.conf"><settings>{switch}</settings></configuration>
-<configuration name="modules.conf"><modules>{modules}</modules></configuration>
+<configuration name="modules.conf"><modules>{modules}{more.modules}</modules></configuration>
 <configuration name="event_socket.conf"><settings>{console}</settings></configuration>
 <configuration name="logfile.conf"><settings/><profiles><profile name="default">
 <settings><param name="uuid" value="true"/></settings>
@@ -115,9 +135,12 @@ def configuration(sip_port: int, console_port: int, rtp_port: int, dialplan: str
 <configuration name="acl.conf"><network-lists/></configuration>
 <configuration name="timezones.conf"><timezones/></configuration>
 <configuration name="sofia.conf"><global_settings/><profiles><profile name="live">
-<settings>{profile}</settings></profile></profiles></configuration>
+<settings>{profile}{more.profile}</settings>{more.gateways}</profile></profiles></configuration>
 </section>
-<section name="dialplan"><context name="public">{dialplan}</context></section>
+<section name="dialplan"><context name="public">{dialplan}</context>
+{more.contexts}
+</section>
+{more.sections}
 </document>
 """
 
@@ -311,13 +334,13 @@ class Leg:
         return self.event("CHANNEL_HANGUP_COMPLETE", seconds=seconds)
 
 
-def start(prefix: Path, folder: Path, dialplan: str = "") -> Switch:
+def start(prefix: Path, folder: Path, dialplan: str = "", more: More = NOTHING_MORE) -> Switch:
     """Start a switch in a folder and wait until its SIP profile is up."""
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     sip_port, console_port = free_port(socket.SOCK_DGRAM), free_port()
     rtp_port = free_port(socket.SOCK_DGRAM, RTP_PORTS)
-    text = configuration(sip_port, console_port, rtp_port, dialplan)
+    text = configuration(sip_port, console_port, rtp_port, dialplan, more)
     (folder / "conf" / "freeswitch.xml").write_text(text)
     modules = next(path for path in (prefix / "mod", prefix / "lib/freeswitch/mod") if path.is_dir())
     places = [word for name in FOLDERS for word in (f"-{name}", str(folder / name))]
@@ -340,9 +363,9 @@ def start(prefix: Path, folder: Path, dialplan: str = "") -> Switch:
 
 
 @contextmanager
-def running(prefix: Path, folder: Path, dialplan: str = "") -> Iterator[Switch]:
+def running(prefix: Path, folder: Path, dialplan: str = "", more: More = NOTHING_MORE) -> Iterator[Switch]:
     """Run a switch for the length of a block."""
-    switch = start(prefix, folder, dialplan)
+    switch = start(prefix, folder, dialplan, more)
     try:
         yield switch
     finally:

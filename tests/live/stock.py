@@ -1,0 +1,106 @@
+"""A stock FreeSWITCH with files of ours dropped into its dialplan.
+
+Dialplan, directory, phrases and settings of the applications are the installed ones; what would reach beyond
+127.0.0.1 is not: addresses asked of the network, SIP profiles, modules other than those named here.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from tests.live import speech
+from tests.live.console import HOST
+from tests.live.switch import More
+
+DIALPLANS = Path(__file__).parent.parent.parent / "dialplans"
+PLACES = ("etc/freeswitch", "conf", "conf-vanilla", "share/freeswitch/conf/vanilla")
+MODULES = (
+    "mod_loopback mod_db mod_expr mod_hash mod_fifo mod_voicemail mod_callcenter mod_say_en mod_local_stream"
+)
+SETTINGS = ("voicemail", "fifo", "db", "hash", "local_stream", "timezones")
+MUSIC = "tone_stream://%(1000,0,300);loops=-1"
+ACCEPT = "ivr/8000/ivr-accept_reject.wav"
+
+# Whatever matches is replaced, in a file of ours.
+Changes = Mapping[str, str]
+
+
+def configuration(prefix: Path) -> Path | None:
+    """Return where the stock configuration is installed, if it is."""
+    return next(
+        (prefix / place for place in PLACES if (prefix / place / "dialplan/default.xml").is_file()), None
+    )
+
+
+def drop_in(folder: Path, name: str, changes: Changes, as_name: str = "") -> None:
+    """Put a dialplan of ours into a switch's, with changes that an administrator would make."""
+    text = (DIALPLANS / name).read_text()
+    for old, new in changes.items():
+        text, count = re.subn(old, lambda _, new=new: new, text)
+        assert count, f"{name} has nothing like {old!r}"
+    (folder / "conf" / "dialplan" / "default" / (as_name or name)).write_text(text)
+
+
+def shown(name: str, element: str) -> list[str]:
+    """Return the settings of other files that a dialplan's comment shows."""
+    text = (DIALPLANS / name).read_text()
+    found = re.findall(rf"^ *<{element} [^<>]*(?:/>|(?<!/)>.*?</{element}>)", text, re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def prepare(stock: Path, folder: Path, mobile_port: int, callcenter: str) -> More:
+    """Copy the stock configuration into a switch's folder, and return what leads there."""
+    conf = folder / "conf"
+    for part in ("dialplan", "directory", "lang"):
+        shutil.copytree(stock / part, conf / part)
+    kept = [
+        line
+        for line in (stock / "vars.xml").read_text().splitlines()
+        if re.search(
+            r'<X-PRE-PROCESS cmd="set" data="(?!default_password|domain=|hold_music|default_provider=)', line
+        )
+    ]
+    sounds = folder / "sounds" / "en" / "us" / "callie"
+    (sounds / "ivr" / "8000").mkdir(parents=True)
+    speech.write(sounds / ACCEPT, speech.words(1.0, seed=77))
+    ours = {
+        "default_password": "not-the-stock-one",
+        "domain": HOST,
+        "sound_prefix": str(sounds),
+        "hold_music": MUSIC,
+        "default_provider": "provider",
+    }
+    variables = [
+        f'<X-PRE-PROCESS cmd="set" data={quoteattr(f"{name}={value}")}/>' for name, value in ours.items()
+    ]
+
+    def include(path: object) -> str:
+        return f'<X-PRE-PROCESS cmd="include" data="{path}"/>\n'
+
+    gateway = (
+        f'<param name="proxy" value="{HOST}:{mobile_port}"/><param name="username" value="joeuser"/>'
+        '<param name="password" value="password"/><param name="register" value="false"/>'
+    )
+    registration = {
+        "accept-blind-reg": "true",
+        "force-register-domain": HOST,
+        "force-register-db-domain": HOST,
+    }
+    return More(
+        before="\n".join([*variables, *kept, *variables]),
+        modules="".join(f'<load module="{name}"/>' for name in MODULES.split()),
+        configurations=callcenter
+        + "\n"
+        + "".join(include(stock / "autoload_configs" / f"{name}.conf.xml") for name in SETTINGS),
+        profile="".join(f'<param name="{name}" value="{value}"/>' for name, value in registration.items()),
+        gateways=f'<gateways><gateway name="provider">{gateway}</gateway></gateways>',
+        contexts=include("dialplan/default.xml"),
+        sections='<section name="directory">\n'
+        + include("directory/default.xml")
+        + '</section>\n<section name="languages">\n'
+        + include("lang/en/en.xml")
+        + "</section>",
+    )
