@@ -79,8 +79,8 @@ def _head(mailbox: Mailbox, listen: Address, asked: list[str]) -> Lines:
     yield "  CHANGE marks what only you know. What each part does: the files in dialplans/."
     if listen.host in _EVERYWHERE:
         yield ""
-        yield f"  The service listens on every address ({listen.host}); {_address(listen)} reaches it from its"
-        yield "  own machine only. For a FreeSWITCH elsewhere, write an address of the service's instead."
+        yield f"  The service listens on every address ({listen.host}); {_address(listen)} reaches it from"
+        yield "  its own machine. For a FreeSWITCH elsewhere, write an address of the service's machine."
     yield "-->"
 
 

@@ -1,7 +1,9 @@
 """What the documentation shows is true: its settings load, its commands parse, its links lead somewhere."""
 
+import configparser
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,15 +11,16 @@ import pytest
 import yaml
 
 from esl_voicemail import checks
-from esl_voicemail.cli import parser
+from esl_voicemail.cli import BAD_CONFIG, USAGE, parser
 from esl_voicemail.config import load
+from tests.support import dialplans
 from tests.support.service import Service, command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "greetings" / "README.md"]
 DIALPLANS = sorted((ROOT / "dialplans").glob("*.xml"))
 # What is shown on these is tried.
-GUIDES = ("README.md", "docs/mailboxes.md", "docs/greetings.md")
+GUIDES = ("README.md", "docs/setup.md", "docs/mailboxes.md", "docs/greetings.md")
 SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
 
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -93,20 +96,92 @@ def test_what_is_commented_out_in_the_example_works_too(tmp_path: Path) -> None:
     assert "after-hours" in config.mailboxes["service"].greetings
 
 
+@pytest.mark.parametrize("block", blocks("sh"))
+def test_every_line_for_a_shell_is_one(block: str) -> None:
+    tried = subprocess.run(["sh", "-n"], input=block, capture_output=True, text=True, check=False)
+    assert (tried.returncode, tried.stderr) == (0, "")
+
+
+def test_the_unit_of_the_set_up_guide_starts_and_stops_the_service() -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read_string(next(block for block in blocks("ini") if "ExecStart" in block))
+    service = unit["Service"]
+    words = shlex.split(service["ExecStart"])
+    assert parser().parse_args(words[1:]).run
+    assert {int(code) for code in service["RestartPreventExitStatus"].split()} == {USAGE, BAD_CONFIG}
+    assert int(service["TimeoutStopSec"]) > load(None).switch.drain_seconds + 20
+    assert f"/{Path(words[0]).name} /usr/local/bin/" in SHOWN
+
+
+def test_the_set_up_guide_makes_the_folders_that_its_settings_name(tmp_path: Path) -> None:
+    shown = next(block for block in blocks("yaml") if "recordings:" in block)
+    (tmp_path / "voicemail.yaml").write_text(shown)
+    config = load(tmp_path / "voicemail.yaml")
+    made = next(line for block in blocks("sh") for line in block.splitlines() if "install -d" in line)
+    assert made == f"install -d -o voicemail -g freeswitch -m 2770 {config.recordings}"
+    assert f"--home-dir {config.directory} voicemail" in SHOWN
+    assert f"runuser -u freeswitch -g freeswitch -- touch {config.recordings}/x" in SHOWN
+
+
+@pytest.mark.parametrize("block", blocks("xml"))
+def test_every_dialplan_shown_is_one(block: str) -> None:
+    whole = block if "<include>" in block else f"<condition>{block}<action application='answer'/>"
+    if whole is not block:
+        whole += "<action application='playback'/></condition>"
+    root = dialplans.parse(whole)
+    if dialplans.hand_overs(root):
+        assert dialplans.problems(root) == []
+    else:
+        assert list(root.iter("condition"))
+
+
 @pytest.mark.parametrize("path", DIALPLANS, ids=lambda path: path.name)
 def test_a_dialplan_hands_over_safely_and_has_a_fallback(path: Path) -> None:
-    tree = ElementTree.parse(path)
-    for condition in tree.iter("condition"):
-        actions = [
-            (action.get("application"), action.get("data") or "") for action in condition.iter("action")
+    root = dialplans.parse(path.read_text())
+    assert dialplans.hand_overs(root)
+    assert dialplans.problems(root) == []
+
+
+@pytest.mark.parametrize("path", DIALPLANS, ids=lambda path: path.name)
+def test_a_dialplan_names_mailboxes_and_addresses_that_the_examples_have(path: Path) -> None:
+    root = dialplans.parse(path.read_text())
+    known = {*load(ROOT / "voicemail.yaml").mailboxes, *re.findall(r"(?m)^      (\w+):$", path.read_text())}
+    for condition in root.iter("condition"):
+        executed = dialplans.actions(condition)
+        assert dialplans.variables(executed).get("voicemail_mailbox", "default") in known
+        for application, data in executed:
+            assert application != "socket" or data == "127.0.0.1:8084 async full"
+
+
+def test_the_settings_in_the_dialplans_comments_are_settings(tmp_path: Path) -> None:
+    """The company's mailboxes, and what queues need in other files of FreeSWITCH."""
+    company = (ROOT / "dialplans" / "company.xml").read_text()
+    shown = re.search(r"(?m)^    mailboxes:\n(?:      .*\n)+", company)
+    assert shown
+    (tmp_path / "voicemail.yaml").write_text(re.sub("(?m)^    ", "", shown[0]))
+    assert set(load(tmp_path / "voicemail.yaml").mailboxes) == {"sales", "service", "urgent"}
+    for name, elements in {
+        "queue-callcenter.xml": ("queue", "agent", "tier"),
+        "queue-fifo.xml": ("fifo",),
+    }.items():
+        text = (ROOT / "dialplans" / name).read_text()
+        for element in elements:
+            assert ElementTree.fromstring(dialplans.shown(text, element)[0]).tag == element
+
+
+def test_the_readme_lists_every_dialplan_with_what_to_dial() -> None:
+    rows = re.findall(r"(?m)^\| \[([\w-]+\.xml)\]\(dialplans/\1\) \| ([\d, -]+) \|", SHOWN)
+    assert [name for name, _ in rows] != []
+    assert {name for name, _ in rows} == {path.name for path in DIALPLANS}
+    for name, listed in rows:
+        places = [
+            condition.get("expression", "")
+            for condition in dialplans.parse((ROOT / "dialplans" / name).read_text()).iter("condition")
+            if condition.get("field") == "destination_number"
         ]
-        at = next(n for n, (application, _) in enumerate(actions) if application == "socket")
-        assert actions[at][1].endswith(" async full")
-        before = {data.partition("=")[0] for application, data in actions[:at] if application == "set"}
-        assert {"voicemail_mailbox", "voicemail_reason", "socket_resume"} <= before
-        assert actions[at + 1 :], (
-            "nothing follows `socket`: a caller would be cut off when the service is down"
-        )
+        for number in re.findall(r"\d+", listed):
+            assert any(re.search(place, number) for place in places), (name, number)
 
 
 @pytest.mark.parametrize("path", DIALPLANS, ids=lambda path: path.name)

@@ -21,7 +21,7 @@ MODULES = (
 )
 SETTINGS = ("voicemail", "fifo", "db", "hash", "local_stream", "timezones")
 MUSIC = "tone_stream://%(1000,0,300);loops=-1"
-ACCEPT = "ivr/8000/ivr-accept_reject.wav"
+ACCEPT, NOBODY = "ivr/ivr-accept_reject.wav", "voicemail/vm-not_available_no_voicemail.wav"
 
 # Whatever matches is replaced, in a file of ours.
 Changes = Mapping[str, str]
@@ -43,12 +43,10 @@ def drop_in(folder: Path, name: str, changes: Changes, as_name: str = "") -> Non
     (folder / "conf" / "dialplan" / "default" / (as_name or name)).write_text(text)
 
 
-def shown(name: str, element: str) -> list[str]:
-    """Return the settings of other files that a dialplan's comment shows."""
-    text = (DIALPLANS / name).read_text()
-    found = re.findall(rf"^ *<{element} [^<>]*(?:/>|(?<!/)>.*?</{element}>)", text, re.MULTILINE | re.DOTALL)
-    assert found
-    return found
+def _sounds_of(phrases: Path) -> set[str]:
+    """The sound files that phrases name; they are installed apart, and stand-ins of them do."""
+    named = re.findall(r'function="play-file" data="([\w/-]+\.wav)"', phrases.read_text())
+    return {*named, *(f"digits/{digit}.wav" for digit in range(10))}
 
 
 def prepare(stock: Path, folder: Path, mobile_port: int, callcenter: str) -> More:
@@ -64,8 +62,9 @@ def prepare(stock: Path, folder: Path, mobile_port: int, callcenter: str) -> Mor
         )
     ]
     sounds = folder / "sounds" / "en" / "us" / "callie"
-    (sounds / "ivr" / "8000").mkdir(parents=True)
-    speech.write(sounds / ACCEPT, speech.words(1.0, seed=77))
+    for name in (ACCEPT, NOBODY, *_sounds_of(stock / "lang" / "en" / "vm" / "sounds.xml")):
+        (sounds / name).parent.mkdir(parents=True, exist_ok=True)
+        speech.write(sounds / name, speech.words(0.3, seed=77))
     ours = {
         "default_password": "not-the-stock-one",
         "domain": HOST,

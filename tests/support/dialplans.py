@@ -84,6 +84,13 @@ def _led_to(root: Element, executed: list[Action]) -> bool:
     return bool(targets) and all(re.search(where, target) for target in targets)
 
 
+def shown(text: str, element: str) -> list[str]:
+    """Return the settings of other files that a dialplan's comment shows."""
+    found = re.findall(rf"^ *<{element} [^<>]*(?:/>|(?<!/)>.*?</{element}>)", text, re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
 def closed(extension: Element, moment: datetime) -> bool:
     """Tell what an extension that says whether the office is closed says of a local moment."""
     said = ""
