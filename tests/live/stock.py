@@ -34,13 +34,13 @@ def configuration(prefix: Path) -> Path | None:
     )
 
 
-def drop_in(folder: Path, name: str, changes: Changes, as_name: str = "") -> None:
+def drop_in(folder: Path, name: str, changes: Changes) -> None:
     """Put a dialplan of ours into a switch's, with changes that an administrator would make."""
     text = (DIALPLANS / name).read_text()
     for old, new in changes.items():
-        text, count = re.subn(old, lambda _, new=new: new, text)
+        text, count = re.subn(old, new.replace("\\", r"\\"), text)
         assert count, f"{name} has nothing like {old!r}"
-    (folder / "conf" / "dialplan" / "default" / (as_name or name)).write_text(text)
+    (folder / "conf" / "dialplan" / "default" / name).write_text(text)
 
 
 def _sounds_of(phrases: Path) -> set[str]:
@@ -54,13 +54,6 @@ def prepare(stock: Path, folder: Path, mobile_port: int, callcenter: str) -> Mor
     conf = folder / "conf"
     for part in ("dialplan", "directory", "lang"):
         shutil.copytree(stock / part, conf / part)
-    kept = [
-        line
-        for line in (stock / "vars.xml").read_text().splitlines()
-        if re.search(
-            r'<X-PRE-PROCESS cmd="set" data="(?!default_password|domain=|hold_music|default_provider=)', line
-        )
-    ]
     sounds = folder / "sounds" / "en" / "us" / "callie"
     for name in (ACCEPT, NOBODY, *_sounds_of(stock / "lang" / "en" / "vm" / "sounds.xml")):
         (sounds / name).parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +65,11 @@ def prepare(stock: Path, folder: Path, mobile_port: int, callcenter: str) -> Mor
         "hold_music": MUSIC,
         "default_provider": "provider",
     }
+    kept = [
+        line
+        for line in (stock / "vars.xml").read_text().splitlines()
+        if re.search(rf'<X-PRE-PROCESS cmd="set" data="(?!(?:{"|".join(ours)})=)', line)
+    ]
     variables = [
         f'<X-PRE-PROCESS cmd="set" data={quoteattr(f"{name}={value}")}/>' for name, value in ours.items()
     ]
@@ -89,7 +87,7 @@ def prepare(stock: Path, folder: Path, mobile_port: int, callcenter: str) -> Mor
         "force-register-db-domain": HOST,
     }
     return More(
-        before="\n".join([*variables, *kept, *variables]),
+        before="\n".join([*variables, *kept]),
         modules="".join(f'<load module="{name}"/>' for name in MODULES.split()),
         configurations=callcenter
         + "\n"
