@@ -13,7 +13,9 @@ from pathlib import Path
 
 from esl_voicemail.config import Config
 from esl_voicemail.config.load import shipped_greetings
+from esl_voicemail.config.mailbox import DEFAULT, HOLIDAY
 from esl_voicemail.errors import GreetingError
+from esl_voicemail.model import Reason
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -126,7 +128,13 @@ def closed_to_others(path: Path) -> Path | None:
 
 def _named(config: Config) -> Iterator[tuple[str, str, Path]]:
     for key, mailbox in config.mailboxes.items():
-        yield from ((key, reason, path) for reason, path in mailbox.greetings.items())
+        used = dict(mailbox.greetings)
+        if DEFAULT not in used:
+            # What it has no greeting of its own for, the shipped ones are there for.
+            shipped = mailbox.shipped.get(mailbox.language, {})
+            names = (DEFAULT, HOLIDAY, *(reason.value for reason in Reason))
+            used |= {name: shipped[name] for name in names if name in shipped and name not in used}
+        yield from ((key, name, path) for name, path in used.items())
         yield from ((key, f"promise {kind}", path) for kind, path in mailbox.promises.items())
         yield from ((key, path.stem, path) for path in (mailbox.thanks, mailbox.apology))
 

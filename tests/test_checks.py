@@ -348,7 +348,7 @@ def test_a_greeting_that_goes_while_it_is_looked_at_is_said_with_its_place(tmp_p
     path = tmp_path / "voicemail.yaml"
     path.write_text(f"{SALES}    greetings: {{default: sales.wav}}\n")
     config = load(path)
-    assert checks.greeting_seconds(config) == {str(greeting): 1.0}
+    assert checks.greeting_seconds(config)[str(greeting)] == 1.0
     greeting.unlink()
     with pytest.raises(ConfigError) as told:
         checks.greeting_seconds(config)

@@ -388,6 +388,18 @@ class TestErase:
         assert archive.states(mine)[attempt.recipient] == "delivered"
         assert archive.traces(QUOTED, *WORDS[:3]) == []
 
+    def test_a_withheld_caller_is_found_by_the_number_he_left(self, archive: Archive, erase: Say) -> None:
+        message_id, path = archive.open("", name="")
+        archive.journal.note(message_id, "601234567", 10)
+        recording = archive.spool.admit(save(path, tone(1.0)))
+        archive.journal.keep(message_id, recording, EndedBy.KEY, [ANNA], now=archive.now(), typed="1742")
+        assert archive.traces("601234567", "1742") != []
+
+        assert erase()[0] == OK
+
+        assert archive.traces("601234567", "1742") == []
+        assert not path.exists()
+
     @pytest.mark.parametrize("options", [[], ["--json"]])
     def test_while_a_reader_holds_the_log_it_is_75_and_said_until_it_is_emptied(
         self, archive: Archive, erase: Say, options: list[str]

@@ -5,7 +5,7 @@ All deaths happen at once to one server, so that the deadlines of those that say
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from functools import cache
@@ -14,13 +14,14 @@ from pathlib import Path
 import gevent
 import pytest
 
-from esl_voicemail.trial.caller import Fault, Mishap, Moment, Stage, TrialCaller
+from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome
 from tests.support.service import Service, running, until
 from tests.support.speech import attached, save, tone
 
 SPEECH_SECONDS = 0.8
 DIES_AT = 0.4
+ENDS = KeyPress("#", Moment(Stage.RECORDING, DIES_AT))
 CUT_OFF = "the recording was cut off by a fault"
 
 # As long as nothing is heard of a recording, the switch may be at it for max_seconds and then some.
@@ -54,6 +55,7 @@ WITHOUT_A_WORD = {
     Stage.BEEP: "control_lost",
     Stage.RECORDING: "salvaged",
     Stage.SETTLING: "salvaged",
+    Stage.MENU: "recorded",
     Stage.THANKS: "recorded",
 }
 SILENT = {**WITHOUT_A_WORD, **dict.fromkeys(GREETED, "switch_stalled")}
@@ -61,6 +63,7 @@ SHUT_DOWN = {
     **dict.fromkeys(GREETED, "control_lost"),
     Stage.RECORDING: "recorded",
     Stage.SETTLING: "recorded",
+    Stage.MENU: "recorded",
     Stage.THANKS: "recorded",
 }
 
@@ -100,7 +103,8 @@ class Aftermath:
 def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     folder = tmp_path_factory.mktemp("service")
     greeting = save(folder / "greeting.wav", tone(1.0, 300))
-    mailboxes = {"default": {**MAILBOX, "greetings": {"default": str(greeting)}}}
+    mailbox = {**MAILBOX, "greetings": {"default": str(greeting)}}
+    mailboxes = {"default": mailbox, "asking": {**mailbox, "review": True}}
     with running(folder, {"mailboxes": mailboxes}) as service:
         # What is opened once and for all is opened by the first call.
         assert service.call(TrialCaller(speech=tone(0.5))).recorded_ms == 500
@@ -114,7 +118,10 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
                 speech = tone(SPEECH_SECONDS, 400 + 10 * len(placed))
                 seconds = DIES_AT if stage is Stage.RECORDING else 0.0
                 caller = TrialCaller(speech=speech, fault=Fault(death, Moment(stage, seconds)))
-                placed[stage, death] = (speech, gevent.spawn(service.call, caller, pace=20.0))
+                box = "default"
+                if stage is Stage.MENU:
+                    box, caller = "asking", replace(caller, then="stay", keys=(ENDS,))
+                placed[stage, death] = (speech, gevent.spawn(service.call, caller, box, pace=20.0))
         calls = [call for _, call in placed.values()]
         gevent.joinall(calls, timeout=60, raise_error=True)
         assert all(call.ready() for call in calls)
@@ -176,13 +183,15 @@ def test_all_audio_that_reached_the_disk_is_mailed_and_said_to_be_cut_off(
     assert (CUT_OFF in text(mail)) == ((stage, death) != (Stage.SETTLING, Mishap.SHUTDOWN))
 
 
+@pytest.mark.parametrize("stage", [Stage.MENU, Stage.THANKS])
 @pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
-def test_a_message_kept_before_is_mailed_whole_and_not_said_to_be_cut_off(
-    aftermath: Aftermath, death: Mishap
+def test_a_message_recorded_before_is_mailed_whole_and_not_said_to_be_cut_off(
+    aftermath: Aftermath, stage: Stage, death: Mishap
 ) -> None:
-    died = aftermath.deaths[Stage.THANKS, death]
+    died = aftermath.deaths[stage, death]
     mail = mail_of(aftermath, died)
-    assert attached(mail) == died.speech
+    assert attached(mail) == died.speech[: died.outcome.recorded_ms * 16]
+    assert died.outcome.recorded_ms == (DIES_AT if stage is Stage.MENU else SPEECH_SECONDS) * 1000
     assert CUT_OFF not in text(mail)
 
 

@@ -3,6 +3,7 @@
 What a value must be is left to `sections`.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,9 @@ def read(path: Path) -> Source:
 
 def write(values: Mapping[str, Any]) -> str:
     """Write values as YAML for people, in their order; `parse` reads the same from it."""
-    return str(yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=100))
+    # Letters as they are; but what shows nothing would be read as something else (PyYAML on U+0085).
+    shown = json.dumps(values, ensure_ascii=False, default=str).isprintable()
+    return str(yaml.safe_dump(values, allow_unicode=shown, sort_keys=False, width=100))
 
 
 def name_of(path: Path) -> str:

@@ -179,6 +179,7 @@ def _offer(d: "Dialogue", _: Input) -> tuple[Command, ...]:
 
 
 def _listen(d: "Dialogue", _: Input) -> tuple[Command, ...]:
+    d.listened += 1
     return (Play(d.next_id(), (d.takes[-1].path,)),)
 
 
@@ -236,10 +237,16 @@ def _reviews(d: "Dialogue", happened: Input) -> bool:
     return d.script.review is not None and ended_by in {EndedBy.KEY, EndedBy.SILENCE, EndedBy.LIMIT}
 
 
+def _may_listen(d: "Dialogue", _: Input) -> bool:
+    return d.listened < LISTENS_AT_MOST
+
+
 def _may_again(d: "Dialogue", _: Input) -> bool:
     return len(d.takes) < len(d.script.recordings)
 
 
+# Nobody holds a line by hearing himself again and again.
+LISTENS_AT_MOST = 5
 OPERATOR_KEY, KEEP_KEY, LISTEN_KEY, AGAIN_KEY = "0", "1", "2", "3"
 
 _early = _gone(CallResult.HANGUP_BEFORE_ANSWER)
@@ -305,7 +312,7 @@ TABLE: dict[tuple[State, type], Move | Fork | Menu] = {
     (S.REVIEWING, ApplicationDone): _KEPT,
     (S.REVIEWING, Typed): Menu(
         {
-            LISTEN_KEY: Move(S.LISTENING, (_listen,)),
+            LISTEN_KEY: Fork(_may_listen, Move(S.LISTENING, (_listen,)), _KEPT),
             AGAIN_KEY: Fork(_may_again, Move(S.BEEPING_AGAIN, (_beep,)), _KEPT),
         },
         _KEPT,
@@ -377,6 +384,7 @@ class Dialogue:
         self.state = State.OPENING
         self.takes: tuple[Take, ...] = ()
         self.typed = ""
+        self.listened = 0
         self._new_id = new_id
         self._awaited = ""
 
@@ -427,8 +435,10 @@ class Dialogue:
                 return script.answer_seconds
             case State.GREETING:
                 return script.greeting_seconds + script.spare_seconds
-            case State.ASKING | State.REVIEWING:
+            case State.ASKING:
                 return script.typing_seconds
+            case State.REVIEWING:
+                return script.choosing_seconds
             case State.RECORDING | State.LISTENING:
                 # The switch counts whole seconds and stops up to one late (mod_dptools `record`).
                 return script.max_seconds + 1 + script.spare_seconds

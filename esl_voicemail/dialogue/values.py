@@ -278,4 +278,5 @@ class Script:
     spare_seconds: float = 10.0
     settling_seconds: float = 25.0
     hang_up_seconds: float = 5.0
-    typing_seconds: float = 60.0
+    typing_seconds: float = 120.0
+    choosing_seconds: float = 30.0

@@ -264,7 +264,8 @@ def _broken(stage: Stage) -> Iterator[str]:
                 yield f"lost: no mail of {message} to {recipient}"
             if any(mail.samples != samples for mail in brought):
                 yield f"not what was said: {message} to {recipient}"
-        path = stage.recordings / f"sales.{message}.wav"
+        # Of what was recorded again, the row names what is the message.
+        path = stage.recordings / (rows[message][1] if message in rows else f"sales.{message}.wav")
         if message in stage.retired:
             if path.exists() or not rows[message][2]:
                 yield f"not retired: {message}"
@@ -279,6 +280,12 @@ def _broken(stage: Stage) -> Iterator[str]:
         if len(ids) > most:
             yield f"repeated under another Message-ID: {message} to {recipient}"
     yield from _strange(stage, rows, {mail.voicemail for mail in mails})
+
+
+def _earlier(owned: set[str]) -> set[str]:
+    """Return where what was recorded before a message lies, for as long as that is kept."""
+    again = [name.split(".") for name in owned if name.count(".") == 3]
+    return {f"{box}.{message}{take}.wav" for box, message, *_ in again for take in ("", ".2", ".3")}
 
 
 def _strange(stage: Stage, rows: dict[str, tuple[str, str, int | None]], mailed: set[str]) -> Iterator[str]:
@@ -296,6 +303,10 @@ def _strange(stage: Stage, rows: dict[str, tuple[str, str, int | None]], mailed:
             yield f"not put aside: {name}"
     owned = {file for state, file, removed in rows.values() if state in ("kept", "discarded") and not removed}
     for path in stage.recordings.iterdir():
-        if path.name not in owned and path.name != ".esl-voicemail" and not path.name.startswith(HOMELESS):
+        if (
+            path.name not in owned | _earlier(owned)
+            and path.name != ".esl-voicemail"
+            and not path.name.startswith(HOMELESS)
+        ):
             yield f"left behind: {path.name}"
     yield from (f"half-written: {path}" for path in (stage.folder / "var" / "mail").glob("tmp/*"))

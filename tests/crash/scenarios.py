@@ -35,6 +35,19 @@ SWITCH_GONE = TrialCaller(speech=SPEECH, fault=Fault(Mishap.VANISH, Moment(Part.
 SILENT = TrialCaller(speech=SPEECH, hang_up=Moment(Part.GREETING, 0.1))
 MUTE = TrialCaller(speech=SPEECH, rtp=False)
 SHORT = TrialCaller(speech=tone(0.5))
+# Leaves a number, and having listened records what he said again.
+TYPING = TrialCaller(
+    number="",
+    name="",
+    withheld=True,
+    speech=SPEECH,
+    keys=(
+        *(KeyPress(digit, Moment(Part.MENU, 0.5 + n / 4)) for n, digit in enumerate("601234567#")),
+        KeyPress("#", Moment(Part.RECORDING, 1.5)),
+        *(KeyPress(digit, Moment(Part.MENU, 3.5 + n)) for n, digit in enumerate("23")),
+    ),
+)
+ASKING = {"mailboxes": {"sales": {"recipients": list(RECIPIENTS), "ask_number": True, "review": True}}}
 
 # Recordings are carried, not renamed, to another file system; most machines have this one.
 _SHARED_MEMORY = Path("/dev/shm")
@@ -168,6 +181,7 @@ SCENARIOS = (
     Scenario("first start, Maildir, #", _call(BY_KEY), ground="nothing"),
     Scenario("upgrade", _nothing, ground="older"),
     Scenario("STARTTLS, #", _call(BY_KEY), smtp=("starttls", "PLAIN")),
+    Scenario("typing", _call(TYPING), ASKING),
     Scenario("TLS, hang-up", _call(BY_HANG_UP), smtp=("tls", "LOGIN")),
     Scenario("HELO, greylisted", _greylisted, smtp=("none", "")),
     Scenario("one refused", _refused, smtp=("none", "")),

@@ -513,6 +513,51 @@ def test_a_star_ends_a_greeting_unless_terminators_are_set(sounds, place, termin
     place(service, TrialCaller(keys=(key("5", Stage.GREETING, 1), key("*", Stage.GREETING, 2))))
 
 
+@pytest.mark.parametrize(
+    ("keys", "typed"),
+    [("12#", "12"), ("1234", "123"), ("1#", None), ("#", None), ("", None), ("9*#", "9*")],
+)
+def test_digits_are_asked_for_and_what_does_not_fit_is_none(sounds, place, keys, typed):
+    def service(line):
+        line.begin()
+        line.run("answer")
+        asked = f"2 3 1 2000 # '{sounds}/sales.wav' silence_stream://10 digits [0-9]+ 1000"
+        done = line.run("play_and_get_digits", asked).headers
+        assert done.get("variable_digits") == typed
+        assert done["Application-Response"] == "_none_"
+
+    pressed = tuple(key(digit, Stage.MENU, 0.5 + n / 2) for n, digit in enumerate(keys))
+    place(service, TrialCaller(keys=pressed))
+
+
+def test_several_files_are_played_as_one_and_one_that_is_missing_is_passed_over(sounds, place):
+    def service(line):
+        line.begin()
+        line.run("answer")
+        whole = line.run("playback", f"file_string://{sounds}/sales.wav!{sounds}/thanks.wav").headers
+        part = line.run("playback", f"file_string://{sounds}/nobody.wav!{sounds}/thanks.wav").headers
+        assert {whole["Application-Response"], part["Application-Response"]} == {"FILE PLAYED"}
+        assert int(whole["variable_playback_ms"]) > int(part["variable_playback_ms"]) > 0
+
+    place(service, TrialCaller())
+
+
+def test_a_call_that_is_transferred_is_neither_handed_back_nor_hung_up(sounds, place):
+    def service(line):
+        line.begin()
+        line.run("answer")
+        line.run("transfer", "1000 XML default")
+        line.ask("exit")
+        line.rest()
+
+    outcome = place(service, TrialCaller())
+    assert (outcome.transferred, outcome.handed_back, outcome.hangup_cause) == (
+        "1000 XML default",
+        False,
+        None,
+    )
+
+
 def test_a_folder_named_like_the_rate_shadows_a_sound(sounds, place):
     (sounds / "8000").mkdir()
     (sounds / "thanks.wav").rename(sounds / "8000" / "sales.wav")
