@@ -22,12 +22,13 @@ State = tuple[tuple[str | int, ...], ...]
 class Watch:
     """Follows the configuration file and its folder of mailboxes."""
 
-    def __init__(self, path: Path | None, every_seconds: float = _EVERY_SECONDS) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._every_seconds = every_seconds
         # Where the folder is unless the configuration names another.
         self._folder = (path.resolve().parent if path else Path.cwd()) / MAILBOXES_DIR
         self._read: State = ()
+        self._before: State = ()
+        self._told: tuple[State, State] = (), ()
         self._stopping = Event()
 
     def read(self) -> Config:
@@ -42,13 +43,18 @@ class Watch:
 
     def run(self, workers: Workers, changed: Callable[[], None]) -> None:
         """Say, until `stop`, when files have changed since they were read and then stood still for a look."""
-        before, told = self._read, (self._read, self._read)
-        while not self._stopping.wait(self._every_seconds):
-            now, read = workers.run(self.look), self._read
-            if now == before and now != read and (now, read) != told:
-                told = now, read
+        while not self._stopping.wait(_EVERY_SECONDS):
+            if workers.run(self.noticed):
                 changed()
-            before = now
+
+    def noticed(self) -> bool:
+        """Look once; tell whether files have changed since they were read, stand still, and it is news."""
+        now, read = self.look(), self._read
+        news = now == self._before and now != read and (now, read) != self._told
+        self._before = now
+        if news:
+            self._told = now, read
+        return news
 
     def look(self) -> State:
         """Return the files' state; whatever is wrong with them is a state too."""

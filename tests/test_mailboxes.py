@@ -9,10 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import gevent
 import pytest
 import yaml
 from hypothesis import given
@@ -23,7 +21,6 @@ from esl_voicemail.config.source import parse, write
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.trial.caller import TrialCaller
 from esl_voicemail.watching import Watch
-from esl_voicemail.workers import Workers
 from tests.support.service import Service, command, running, until
 from tests.support.speech import tone
 
@@ -343,44 +340,31 @@ def test_a_running_service_takes_a_mailbox_and_lets_it_go_by_itself(tmp_path: Pa
 
 
 class TestWatch:
-    """One look every 50 ms, in this process."""
+    """Look by look, so that what comes between two is certain."""
 
     @pytest.fixture
     def watch(self, folder: Path) -> Watch:
-        watch = Watch(folder / "voicemail.yaml", every_seconds=0.05)
+        watch = Watch(folder / "voicemail.yaml")
         watch.read()
         return watch
 
-    @pytest.fixture
-    def told(self, watch: Watch) -> Iterator[list[float]]:
-        """When it said that files have changed."""
-        said: list[float] = []
-        workers = Workers(1)
-        greenlet = gevent.spawn(watch.run, workers, lambda: said.append(time.monotonic()))
-        yield said
-        watch.stop()
-        greenlet.join(10)
-        assert greenlet.successful()
-        workers.close()
+    def said(self, watch: Watch, looks: int = 5) -> int:
+        """How often it says in so many looks that files have changed."""
+        return sum(watch.noticed() for _ in range(looks))
 
-    def test_nothing_is_said_while_nothing_changes(self, told: list[float]) -> None:
-        time.sleep(0.5)
-
-        assert told == []
+    def test_nothing_is_said_while_nothing_changes(self, watch: Watch) -> None:
+        assert self.said(watch) == 0
 
     @pytest.mark.parametrize(
         "kind", ["new", "changed", "same size", "renamed", "gone", "mode", "no folder", "config"]
     )
-    def test_every_change_is_said_once(
-        self, folder: Path, watch: Watch, told: list[float], kind: str
-    ) -> None:
+    def test_every_change_is_said_once(self, folder: Path, watch: Watch, kind: str) -> None:
         place = folder / "mailboxes"
         place.mkdir()
         file = place / "help.yaml"
         file.write_text("recipients: [a@b.pl]\n")
         watch.read()
-        time.sleep(0.3)
-        told.clear()
+        assert self.said(watch) == 0
         match kind:
             case "new":
                 (place / "desk.yaml").write_text("recipients: [a@b.pl]\n")
@@ -400,71 +384,55 @@ class TestWatch:
             case "config":
                 (folder / "voicemail.yaml").unlink()
 
-        until(lambda: told, "the change")
-        time.sleep(0.5)
-        assert len(told) == 1
+        assert self.said(watch) == 1
 
-    def test_what_is_no_mailbox_is_no_change(self, folder: Path, told: list[float]) -> None:
+    def test_what_is_no_mailbox_is_no_change(self, folder: Path, watch: Watch) -> None:
         (folder / "mailboxes").mkdir()
-        until(lambda: told, "the change")
-        told.clear()
+        assert self.said(watch) == 1
         (folder / "mailboxes" / ".help.yaml.new").write_text("half")
         (folder / "notes.txt").write_text("x")
-        time.sleep(0.5)
 
-        assert told == []
+        assert self.said(watch) == 0
 
-    def test_what_was_read_meanwhile_is_no_change(
-        self, folder: Path, watch: Watch, told: list[float]
-    ) -> None:
+    def test_what_was_read_meanwhile_is_no_change(self, folder: Path, watch: Watch) -> None:
         for n in range(10):
             (folder / "voicemail.yaml").write_text(f"{SALES}# {n}\n")
             watch.read()
-            time.sleep(0.06)
 
-        assert told == []
+            assert self.said(watch) == 0
 
-    def test_what_is_refused_is_read_once(self, folder: Path, watch: Watch, told: list[float]) -> None:
+    def test_what_is_refused_is_read_once(self, folder: Path, watch: Watch) -> None:
         (folder / "voicemail.yaml").write_text("lisen: x\n")
-        until(lambda: told, "the change")
+        assert self.said(watch) == 1
         with pytest.raises(ConfigError):
             watch.read()
-        time.sleep(0.5)
 
-        assert len(told) == 1
+        assert self.said(watch) == 0
 
-    def test_nothing_is_said_before_files_stand_still(self, folder: Path, told: list[float]) -> None:
+    def test_nothing_is_said_before_files_stand_still(self, folder: Path, watch: Watch) -> None:
         for n in range(40):
-            (folder / "voicemail.yaml").write_text(f"{SALES}# {n}\n")
-            time.sleep(0.02)
-        still = time.monotonic()
-        until(lambda: told, "the change")
+            (folder / "voicemail.yaml").write_text(f"{SALES}# {'x' * n}\n")
+            assert not watch.noticed()
 
-        assert len(told) == 1
-        assert told[0] > still - 0.05
+        assert watch.noticed()
 
-    def test_a_state_that_comes_back_is_a_change_again(
-        self, folder: Path, watch: Watch, told: list[float]
-    ) -> None:
+    def test_a_state_that_comes_back_is_a_change_again(self, folder: Path, watch: Watch) -> None:
         file = folder / "mailboxes" / "help.yaml"
         file.parent.mkdir()
-        until(lambda: told, "the change")
+        assert self.said(watch) == 1
         watch.read()
-        for count in range(2, 6):
+        for _ in range(4):
             if file.exists():
                 file.unlink()
             else:
                 file.write_text("recipients: [a@b.pl]\n")
-            until(lambda count=count: len(told) == count, "the change")
+            assert self.said(watch) == 1
             watch.read()
 
-    def test_another_folder_is_followed_once_it_is_named(
-        self, folder: Path, watch: Watch, told: list[float]
-    ) -> None:
+    def test_another_folder_is_followed_once_it_is_named(self, folder: Path, watch: Watch) -> None:
         (folder / "more").mkdir()
         (folder / "voicemail.yaml").write_text(f"{SALES}mailboxes_dir: more\n")
         watch.read()
-        time.sleep(0.3)
-        told.clear()
+        assert self.said(watch) == 0
         (folder / "more" / "help.yaml").write_text("recipients: [a@b.pl]\n")
-        until(lambda: told, "the change")
+        assert self.said(watch) == 1
