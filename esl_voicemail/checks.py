@@ -18,6 +18,7 @@ from esl_voicemail.errors import ComposeError, ConfigError, DiskError, JournalEr
 from esl_voicemail.journal.engine import FILE, examine
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.model import (
+    MISREAD,
     Attempt,
     Call,
     Caller,
@@ -34,7 +35,6 @@ from esl_voicemail.spool import IDENTITY, Spool
 from esl_voicemail.storage import reserve_of
 
 SAMPLE = Path(__file__).parent / "trial" / "caller.wav"
-_UNSAFE = "'\"\\${}"
 
 
 def problems(config: Config, *, serving: bool = False) -> list[str]:
@@ -189,8 +189,8 @@ def _storage(config: Config) -> Iterator[str]:
     elif not os.access(config.directory.parent, os.W_OK | os.X_OK):
         yield f"{where}: {config.directory.parent}: cannot be written; create {config.directory}"
     where = config.at("storage", "recordings")
-    if any(sign in str(config.recordings) for sign in _UNSAFE):
-        yield f"{where}: {config.recordings}: the switch would misread one of {_UNSAFE}"
+    if any(sign in str(config.recordings) for sign in MISREAD):
+        yield f"{where}: {config.recordings}: the switch would misread one of {MISREAD}"
     elif config.recordings_named or has_served(config) or os.access(config.recordings, os.F_OK):
         trouble = spool_of(config).trouble()
         if trouble:
@@ -232,9 +232,9 @@ def _mail(config: Config) -> Iterator[str]:
 def _installed(config: Config) -> Iterator[str]:
     """Every mailbox plays shipped sounds, thanks and apology at least, and nobody can move those alone."""
     for folder in dict.fromkeys(shipped_greetings(mailbox.language) for mailbox in config.mailboxes.values()):
-        if any(sign in str(folder) for sign in _UNSAFE):
+        if any(sign in str(folder) for sign in MISREAD):
             yield (
-                f"{config.at('mailboxes')}: {folder}: the switch would misread one of {_UNSAFE} "
+                f"{config.at('mailboxes')}: {folder}: the switch would misread one of {MISREAD} "
                 "in the shipped greetings' path; install the program elsewhere"
             )
 
@@ -244,8 +244,8 @@ def _greetings(config: Config) -> Iterator[str]:
         for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises)):
             for name, path in sounds.items():
                 where = config.at("mailboxes", key, section, name)
-                if any(sign in str(path) for sign in _UNSAFE):
-                    yield f"{where}: {path}: the switch would misread one of {_UNSAFE}; move it"
+                if any(sign in str(path) for sign in MISREAD):
+                    yield f"{where}: {path}: the switch would misread one of {MISREAD}; move it"
                 elif trouble := _unplayable(path):
                     yield f"{where}: {trouble}"
     # All calls share the shipped ones, in any language: each is looked at once.

@@ -15,12 +15,12 @@ from esl_voicemail.config import Config
 from esl_voicemail.config.load import shipped_greetings
 from esl_voicemail.config.mailbox import DEFAULT, HOLIDAY
 from esl_voicemail.errors import GreetingError
-from esl_voicemail.model import Reason
+from esl_voicemail.model import MISREAD, Reason
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 # The switch would take these in a path for something else.
-_MISREAD = "'\"\\${}! "
+_MISREAD = f"{MISREAD} "
 # Letters that Unicode does not take apart into one of ours and a mark.
 _LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ß": "ss", "æ": "ae", "œ": "oe"})
 # Not the umask's business: every caller hears a greeting, and the switch may be another user.

@@ -15,6 +15,8 @@ from pathlib import Path
 CALLER_NUMBER_CHARACTERS = 40
 
 CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+# What FreeSWITCH reads in an argument: quotes, variables, parameters, the parts of a file_string.
+MISREAD = "'\"\\${}!"
 # How often a caller may record, with what he recorded first.
 TAKES_AT_MOST = 3
 # Of what a caller types while he speaks: an order or a case number.
@@ -153,11 +155,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What the switch says of a recording that ended; the file is not looked at yet."""
+    """What the switch says of a recording that ended; the file is not looked at yet.
+
+    `typed` is what the caller typed meanwhile.
+    """
 
     path: Path
     duration_ms: int
     ended_by: EndedBy
+    typed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

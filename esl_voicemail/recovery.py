@@ -15,6 +15,7 @@ from typing import TypeVar
 from gevent.event import Event
 from ulid import ULID
 
+from esl_voicemail.audio.wav import speaks
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.mailbox import DEFAULT
@@ -129,14 +130,14 @@ class Recovery:
         """Give an open row that no call owns any more its fate."""
         if left.message_id in self._in_progress:
             return
-        takes = [path for path in self._spool.takes(left.recording_file) if path in files]
+        takes = self._takes(left.recording_file)
         if takes:
             if all(path in quiet for path in takes):
                 self._read(left, takes)
         elif self._clock.earliest() - left.call.arrived_at > _YOUNG:
             self._discard(left)
 
-    def _sweep(self, quiet: Collection[Path]) -> None:
+    def _sweep(self, quiet: set[Path]) -> None:
         """Make messages of files that no row speaks of; names that are not ours are left alone."""
         owners = {path: owner_of(path) for path in quiet}
         for path in [path for path, owner in owners.items() if owner is None and path.name not in self._said]:
@@ -146,11 +147,13 @@ class Recovery:
         for start in range(0, len(ours), _KNOWN_AT_ONCE):
             part = ours[start : start + _KNOWN_AT_ONCE]
             known = self._journal.known([message_id for _, (_, message_id) in part])
-            orphans = [one for one in part if one[1][1] not in known and one[1][1] not in self._in_progress]
-            # Of what a caller recorded again and again, the newest.
-            orphans.sort(key=lambda one: self._spool.takes(one[0].name).index(one[0]), reverse=True)
-            newest = {owner: path for path, owner in orphans}
-            self._each(newest.items(), lambda one: self._adopt(one[1], *one[0]))
+            orphans = {
+                owner: self._takes(path.name)
+                for path, owner in part
+                if owner[1] not in known and owner[1] not in self._in_progress
+            }
+            whole = [(owner, takes) for owner, takes in orphans.items() if quiet.issuperset(takes)]
+            self._each(whole, lambda one: self._adopt(one[1], *one[0]))
             # Killed between its row and its move, the last process left it here.
             lost = [path for path, (_, message_id) in part if known.get(message_id) == VoicemailState.LOST]
             self._each((path for path in lost if path not in self._spool.forbidden), self._set_aside)
@@ -190,14 +193,19 @@ class Recovery:
                     self._telemetry.trouble("recovery_stopped", str(error))
         return whole
 
-    def _read(self, left: OpenCall, takes: Sequence[Path]) -> None:
-        """Keep the newest of a call's recordings that holds any audio."""
+    def _takes(self, name: str) -> list[Path]:
+        """Return what is there of a call's recordings, the newest first."""
+        present = {seen.path for seen in self._seen}
+        return [path for path in self._spool.takes(name) if path in present]
+
+    def _read(self, left: OpenCall, takes: Sequence[Path], kind: str = "kept") -> None:
+        """Keep the newest of a call's recordings that holds a message."""
         path, *earlier = takes
         try:
             recording = self._workers.run(self._spool.admit, path)
         except RecordingError as error:
             if earlier:
-                self._read(left, earlier)
+                self._read(left, earlier, kind)
             else:
                 self._lose(left, path, str(error))
             return
@@ -208,13 +216,21 @@ class Recovery:
             self._close_lost(left)
             self._telemetry.recovered("lost", message=left.message_id, why=str(error))
             return
-        if recording.duration_ms == 0 and earlier:
-            self._read(left, earlier)
-        elif recording.duration_ms == 0:
+        if earlier and not self._is_message(left, recording):
+            self._read(left, earlier, kind)
+        elif recording.duration_ms:
+            self._keep(left.message_id, left.call, recording, left.recipients, kind)
+        elif kind == "orphan":
+            self._lose(left, path, f"{path.name}: holds no audio")
+        else:
             # Whoever lost control of this call cannot know whether its caller spoke.
             self._discard(left)
-        else:
-            self._keep(left.message_id, left.call, recording, left.recipients, "kept")
+
+    def _is_message(self, left: OpenCall, recording: Recording) -> bool:
+        """Whether what was recorded again may take the place of what was recorded before."""
+        mailbox = self._mailboxes.get(left.call.mailbox)
+        least_ms = (mailbox.min_seconds if mailbox else 1) * 1000
+        return recording.duration_ms >= max(1, least_ms) and self._workers.run(speaks, recording.path)
 
     def _close_lost(self, left: OpenCall) -> None:
         if self._journal.lose(left.message_id, CallResult.RECORD_FAILED, self._clock(), left.recipients):
@@ -235,8 +251,8 @@ class Recovery:
                 "discarded", call=left.call.call_id, message=left.message_id, why=why.value
             )
 
-    def _adopt(self, path: Path, mailbox: str, message_id: str) -> None:
-        """Make a file whose row was lost a message of its own: its name still says whose it is, and when."""
+    def _adopt(self, takes: Sequence[Path], mailbox: str, message_id: str) -> None:
+        """Make files whose row was lost a message of its own: their names still say whose it is, and when."""
         known = self._mailboxes.get(mailbox) or self._mailboxes.get(DEFAULT)
         try:
             arrived_at = ULID.from_str(message_id).datetime
@@ -247,23 +263,16 @@ class Recovery:
         if known is None:
             # It stays where it is: a mailbox may come back, and then its message is not lost.
             raise RecordingError(
-                f"{path.name}: there is no mailbox {mailbox} any more, none named {DEFAULT}, or no such time"
+                f"{takes[0].name}: there is no mailbox {mailbox} any more, none named {DEFAULT}, "
+                "or no such time"
             )
         nobody = Caller(number="", name="", withheld=False)
         call = Call(
             f"recovered-{message_id}", known.key, Reason.DIRECT, nobody, "", arrived_at, known.language
         )
-        left = OpenCall(message_id, call, known.addresses, path.name)
-        self._journal.begin(message_id, call, path.name, _BEGIN_SECONDS, known.addresses)
-        try:
-            recording = self._workers.run(self._spool.admit, path)
-        except RecordingError as error:
-            self._lose(left, path, str(error))
-            return
-        if recording.duration_ms == 0:
-            self._lose(left, path, f"{path.name}: holds no audio")
-        else:
-            self._keep(message_id, call, recording, left.recipients, "orphan")
+        first = takes[-1].name
+        self._journal.begin(message_id, call, first, _BEGIN_SECONDS, known.addresses)
+        self._read(OpenCall(message_id, call, known.addresses, first), takes, "orphan")
 
     def _keep(
         self, message_id: str, call: Call, recording: Recording, recipients: tuple[str, ...], kind: str

@@ -39,4 +39,5 @@ def script_of(
         ask_number=sounds.get("leave-number") if mailbox.ask_number and numberless else None,
         review=review,
         keep_digits=mailbox.keep_digits,
+        promises=promised is not None,
     )

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import gevent
 
+from esl_voicemail.audio.wav import speaks
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.mailbox import DEFAULT
 from esl_voicemail.dialogue import (
@@ -32,6 +33,7 @@ from esl_voicemail.dialogue import (
     Note,
     NothingKept,
     Salvage,
+    Unheard,
 )
 from esl_voicemail.errors import CallerGoneError, ControlLostError, JournalError, RecordingError
 from esl_voicemail.esl import arrival
@@ -39,14 +41,12 @@ from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.journal import Journal
 from esl_voicemail.model import (
-    CALLER_NUMBER_CHARACTERS,
     Call,
     CallResult,
     EndedBy,
     Recording,
     Take,
     VoicemailState,
-    one_line,
 )
 from esl_voicemail.script import script_of
 from esl_voicemail.spool import Spool
@@ -208,8 +208,10 @@ class Session:
         match command:
             case Begin():
                 return self._begin()
-            case Note(number):
-                self._write_down(number)
+            case Note(number, typed):
+                self._write_down(**({"callback": number} if number else {"typed": typed}))
+            case Unheard():
+                self._write_down(promise=None)
             case Keep():
                 return self._keep(command)
             case Discard(why):
@@ -237,11 +239,10 @@ class Session:
             return BeginFailed()
         return Begun()
 
-    def _write_down(self, number: str) -> None:
-        """Note the number a caller left; should it fail, his message is worth more than it."""
-        number = one_line(number, CALLER_NUMBER_CHARACTERS)
+    def _write_down(self, **learned: str | None) -> None:
+        """Note what is learned of a caller; should it fail, his message is worth more than it."""
         try:
-            self._desk.journal.note(self._message_id, number, _BEGIN_SECONDS)
+            self._desk.journal.note(self._message_id, _BEGIN_SECONDS, **learned)
         except JournalError as error:
             self._desk.telemetry.trouble("journal_refused", str(error), message=self._message_id)
 
@@ -253,10 +254,12 @@ class Session:
             if recording is None:
                 raise JournalError("the recordings folder does not answer")
             cut = take.ended_by is EndedBy.CUT
-            too_short = recording.duration_ms < mailbox.min_seconds * 1000 and not cut
-            if recording.duration_ms == 0 or too_short:
-                if keep.earlier:
-                    return self._keep(keep.before())
+            too_short = recording.duration_ms < mailbox.min_seconds * 1000
+            if keep.earlier and (
+                too_short or not desk.workers.run_within(_KEEP_SECONDS, lambda: speaks(take.path), True)
+            ):
+                return self._keep(keep.before())
+            if recording.duration_ms == 0 or (too_short and not cut):
                 # Cut off before a first word was on disk, it is no empty message.
                 nothing = CallResult.RECORD_FAILED if cut else CallResult.NO_AUDIO
                 return self._nothing(CallResult.TOO_SHORT if recording.duration_ms else nothing)

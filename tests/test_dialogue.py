@@ -334,7 +334,7 @@ def test_a_number_left_by_a_caller_without_one_is_noted_before_he_speaks() -> No
     said = walk(start(ASKED), *RECORDING[:-1], "48601234567")
     assert said[-3:] == [
         AskNumber("app-5", Path("/sounds/leave-number.wav")),
-        Note("48601234567"),
+        Note(number="48601234567"),
         Beep("app-6"),
     ]
 
@@ -350,7 +350,8 @@ def test_digits_typed_while_he_speaks_are_kept_with_the_message_and_end_nothing(
     dialogue = start(replace(SCRIPT, keep_digits=True))
     walk(dialogue, *RECORDING, *(DigitPressed(digit) for digit in "17*4"))
     [kept] = dialogue.receive(done(dialogue, duration_ms=4000, ended_by=EndedBy.HANG_UP))
-    assert kept == Keep(Take(SCRIPT.recordings[0], 4000, EndedBy.HANG_UP), (), "174")
+    assert kept == Keep(Take(SCRIPT.recordings[0], 4000, EndedBy.HANG_UP, "174"))
+    assert kept.typed == "174"
 
 
 def test_a_mailbox_that_keeps_no_digits_forgets_them() -> None:

@@ -390,7 +390,7 @@ class TestErase:
 
     def test_a_withheld_caller_is_found_by_the_number_he_left(self, archive: Archive, erase: Say) -> None:
         message_id, path = archive.open("", name="")
-        archive.journal.note(message_id, "601234567", 10)
+        archive.journal.note(message_id, 10, callback="601234567")
         recording = archive.spool.admit(save(path, tone(1.0)))
         archive.journal.keep(message_id, recording, EndedBy.KEY, [ANNA], now=archive.now(), typed="1742")
         assert archive.traces("601234567", "1742") != []

@@ -2,12 +2,13 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from email.message import EmailMessage
 
 import pytest
 
-from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
+from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome
 from tests.support.service import Service, command, running, until
 from tests.support.speech import attached, tone
@@ -20,7 +21,12 @@ BOXES = {
     "number": {"recipients": ["number@example.com"], "ask_number": True, "notify_empty": "always"},
     "deaf": {"recipients": ["deaf@example.com"], "keep_digits": False},
 }
-PROMISING = {"recipients": ["p@example.com"], "promise": True, "hours": {"mon-sun": "00:00-24:00"}}
+PROMISING = {
+    "recipients": ["p@example.com"],
+    "promise": True,
+    "hours": {"mon-sun": "00:00-24:00"},
+    "notify_empty": "always",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +37,24 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     }
     with running(tmp_path_factory.mktemp("service"), settings) as started:
         yield started
+
+
+class SilentAtLast(TrialCaller):
+    """A caller who has nothing to say when he is recorded again."""
+
+    def heard(self, start: int, end: int) -> bytes:
+        return bytes(2 * (end - start)) if self.is_again() else super().heard(start, end)
+
+    def silent_after(self, threshold: int, seconds: float) -> float:
+        # Asked once a recording, as it begins.
+        BEGUN[self] += 1
+        return seconds if self.is_again() else super().silent_after(threshold, seconds)
+
+    def is_again(self) -> bool:
+        return BEGUN[self] > 1
+
+
+BEGUN: Counter[TrialCaller] = Counter()
 
 
 def key(digit: str, stage: Stage, seconds: float = 0.5) -> KeyPress:
@@ -120,6 +144,28 @@ def test_who_hangs_up_as_he_begins_again_has_left_his_first_message(serving: Ser
     assert attached(mail_of(serving, outcome.call_id)) == SPEECH[: 2000 * 16]
 
 
+@pytest.mark.parametrize("left", [None, Moment(Stage.RECORDING, 3.5)], ids=["waits", "hangs up"])
+def test_who_records_again_and_says_nothing_is_heard_as_he_spoke_before(
+    serving: Service, left: Moment | None
+) -> None:
+    keys = (key("#", Stage.RECORDING, 2.0), key("3", Stage.MENU))
+    caller = SilentAtLast(speech=SPEECH, then="stay", keys=keys, hang_up=left)
+    outcome, line = place(serving, "review", caller)
+    assert (line["result"], line["recording_ms"]) == ("recorded", "2000")
+    assert attached(mail_of(serving, outcome.call_id)) == SPEECH[: 2000 * 16]
+
+
+def test_digits_of_the_recording_that_was_given_up_are_not_the_new_one_s(serving: Service) -> None:
+    keys = (
+        *(key(digit, Stage.RECORDING, 0.2 + n / 4) for n, digit in enumerate("99")),
+        key("#", Stage.RECORDING, 2.0),
+        key("3", Stage.MENU),
+        *(key(digit, Stage.RECORDING, 2.5 + n / 4) for n, digit in enumerate("17")),
+    )
+    outcome, _ = place(serving, "review", TrialCaller(speech=SPEECH, keys=keys))
+    assert "Reference:          17\n" in text_of(mail_of(serving, outcome.call_id))
+
+
 @pytest.mark.parametrize("stage", [Stage.MENU, Stage.THANKS])
 def test_hanging_up_at_any_point_of_the_review_keeps_the_message(serving: Service, stage: Stage) -> None:
     listens = (key("2", Stage.MENU, 0.2),) if stage is Stage.THANKS else ()
@@ -172,6 +218,28 @@ def test_the_promise_is_heard_behind_the_greeting_and_in_the_mail(serving: Servi
     assert [part.rpartition("/")[2] for part in heard.split("!")] == ["default.wav", "promise-today.wav"]
     assert outcome.greeting_played
     assert "Caller was told:    today" in text_of(mail_of(serving, outcome.call_id))
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        TrialCaller(speech=SPEECH, keys=(key("#", Stage.GREETING, 0.2),)),
+        TrialCaller(hang_up=Moment(Stage.GREETING, 0.2)),
+    ],
+    ids=["skips", "leaves"],
+)
+def test_of_a_promise_that_was_not_heard_the_mail_says_nothing(serving: Service, caller: TrialCaller) -> None:
+    outcome, _ = place(serving, "promising", caller)
+    assert "Caller was told" not in text_of(mail_of(serving, outcome.call_id))
+
+
+def test_digits_survive_a_switch_that_is_lost(serving: Service) -> None:
+    keys = tuple(key(digit, Stage.RECORDING, 0.5 + n / 4) for n, digit in enumerate("17"))
+    fault = Fault(Mishap.VANISH, Moment(Stage.RECORDING, 2.0))
+    outcome, line = place(serving, "plain", TrialCaller(speech=SPEECH, keys=keys, fault=fault))
+    assert line["result"] == "salvaged"
+    shown = command("messages", "show", "--json", outcome.call_id, folder=serving.folder)
+    assert json.loads(shown.stdout)["typed"] == "17"
 
 
 def test_after_all_of_them_nothing_crashed(serving: Service) -> None:

@@ -477,7 +477,8 @@ def takes(house: House, *seconds: float) -> tuple[str, list[Path]]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "kept"), [((2.0, 3.0), 1), ((2.0, 0.0), 0), ((2.0, -1), 0), ((2.0, 3.0, -1), 1)]
+    ("seconds", "kept"),
+    [((2.0, 3.0), 1), ((2.0, 0.0), 0), ((2.0, 0.5), 0), ((2.0, -1), 0), ((2.0, 3.0, -1), 1)],
 )
 def test_of_several_recordings_the_newest_that_holds_any_audio_is_the_message(
     house: House, seconds: tuple[float, ...], kept: int
@@ -488,6 +489,15 @@ def test_of_several_recordings_the_newest_that_holds_any_audio_is_the_message(
     assert story is not None
     assert (story.summary.state, story.recording) == ("kept", places[kept])
     assert all(place.exists() for place in places)
+
+
+def test_silence_recorded_again_takes_no_message_s_place(house: House) -> None:
+    message_id, places = takes(house, 2.0, 3.0)
+    aged(save(places[1], bytes(2 * 8000 * 3)))
+    house.recover()
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert story.recording == places[0]
 
 
 def test_while_one_of_them_is_being_written_all_of_them_wait(house: House) -> None:
@@ -515,6 +525,16 @@ def test_several_without_a_row_are_one_message(house: House) -> None:
     assert story is not None
     assert (story.summary.state, story.recording) == ("kept", places[2])
     assert not [line for line in house.said if "recovery_stopped" in line]
+
+
+def test_an_empty_one_without_a_row_takes_no_message_s_place(house: House) -> None:
+    message_id = str(ULID())
+    aged(save(house.spool.place("sales", message_id), tone(2.0)))
+    empty = house.spool.place("sales", message_id, 2)
+    empty.touch()
+    aged(empty)
+    house.recover()
+    assert house.state(message_id) == "kept recorded"
 
 
 # --- while serving ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 from pydantic import AfterValidator, BeforeValidator, StrictStr
 
 from esl_voicemail.hours import ClosedDays, parse_closed, parse_week, public_holidays
-from esl_voicemail.model import MAILBOX_NAME, one_line
+from esl_voicemail.model import MAILBOX_NAME, MISREAD, one_line
 
 # A mail server of one's own serves names such as .local and localhost; whether they exist is its to say.
 SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -27,7 +27,7 @@ _OPERATOR = re.compile(
     r"[0-9A-Za-z_.*#+][0-9A-Za-z_.*#+-]{0,39}( XML [0-9A-Za-z_.*#+][0-9A-Za-z_.*#+-]{0,39})?"
 )
 NO_HOLIDAYS = "none"
-_UNSAFE_IN_PATH = re.compile(r"['\"\\${}\x00-\x1f\x7f\ud800-\udfff]")
+_UNSAFE_IN_PATH = re.compile(rf"[{re.escape(MISREAD)}\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def _path(value: Any) -> str:
     text = _text(value)
     if not text or _UNSAFE_IN_PATH.search(text):
         raise ValueError(
-            "must be a path without quotes, $, {, }, \\ or control characters: the switch reads those"
+            "must be a path without quotes, $, {, }, !, \\ or control characters: the switch reads those"
         )
     return text
 

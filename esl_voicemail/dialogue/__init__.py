@@ -42,6 +42,7 @@ from esl_voicemail.dialogue.values import (
     Tell,
     Transfer,
     Typed,
+    Unheard,
 )
 
 __all__ = [
@@ -85,4 +86,5 @@ __all__ = [
     "Tell",
     "Transfer",
     "Typed",
+    "Unheard",
 ]

@@ -37,6 +37,7 @@ from esl_voicemail.dialogue.values import (
     Tell,
     Transfer,
     Typed,
+    Unheard,
 )
 from esl_voicemail.model import TYPED_AT_MOST, CallResult, EndedBy, Take
 
@@ -136,7 +137,7 @@ def _ask_number(d: "Dialogue", _: Input) -> tuple[Command, ...]:
 
 def _note_number(_d: "Dialogue", happened: Input) -> tuple[Command, ...]:
     number = happened.digits if isinstance(happened, Typed) else ""
-    return (Note(number),) if number.isdecimal() else ()
+    return (Note(number=number),) if number.isdecimal() else ()
 
 
 def _connect(d: "Dialogue", _: Input) -> tuple[Command, ...]:
@@ -165,13 +166,13 @@ def _note_digit(d: "Dialogue", happened: Input) -> tuple[Command, ...]:
 def _take(d: "Dialogue", happened: Input) -> tuple[Command, ...]:
     if not isinstance(happened, ApplicationDone):
         raise TypeError("only a recording that ended can be taken")
-    d.take(Take(d.place, happened.duration_ms, happened.ended_by))
+    d.take(Take(d.place, happened.duration_ms, happened.ended_by, d.typed))
     return ()
 
 
 def _keep(d: "Dialogue", _: Input) -> tuple[Command, ...]:
     newest, *earlier = reversed(d.takes)
-    return (Keep(newest, tuple(earlier), d.typed),)
+    return (Keep(newest, tuple(earlier)),)
 
 
 def _offer(d: "Dialogue", _: Input) -> tuple[Command, ...]:
@@ -195,8 +196,14 @@ def _hang_up(_d: "Dialogue", _: Input) -> tuple[Command, ...]:
     return (HangUp(),)
 
 
-def _salvage(_d: "Dialogue", _: Input) -> tuple[Command, ...]:
-    return (Salvage(),)
+def _salvage(d: "Dialogue", _: Input) -> tuple[Command, ...]:
+    return (*([Note(typed=d.typed)] if d.typed else []), Salvage())
+
+
+def _heard(d: "Dialogue", happened: Input) -> tuple[Command, ...]:
+    """Strike out a promise that the caller skipped."""
+    skipped = isinstance(happened, ApplicationDone) and happened.ended_by is EndedBy.KEY
+    return (Unheard(),) if skipped and d.script.promises else ()
 
 
 def _hand_back(_d: "Dialogue", _: Input) -> tuple[Command, ...]:
@@ -256,7 +263,7 @@ _stalled = _discard(CallResult.SWITCH_STALLED)
 _to_operator = _discard(CallResult.OPERATOR)
 
 S = State
-_ASKING, _BEEPING = Move(S.ASKING, (_ask_number,)), Move(S.BEEPING, (_beep,))
+_ASKING, _BEEPING = Move(S.ASKING, (_heard, _ask_number)), Move(S.BEEPING, (_heard, _beep))
 _CONNECTING = Move(S.CONNECTING, (_to_operator, _connect))
 _GREETED = Fork(_asks_number, _ASKING, _BEEPING)
 _KEPT, _KEPT_GONE = Move(S.KEEPING, (_keep,)), Move(S.KEEPING_GONE, (_keep,))
@@ -282,7 +289,7 @@ TABLE: dict[tuple[State, type], Move | Fork | Menu] = {
     (S.GREETING, CallerHungUp): Move(S.DONE, (_in_greeting,)),
     (S.GREETING, ControlLost): Move(S.DONE, (_lost,)),
     (S.GREETING, DeadlineExpired): Move(S.HANGING_UP, (_stalled, _hang_up)),
-    (S.ASKING, ApplicationDone): _BEEPING,
+    (S.ASKING, ApplicationDone): Move(S.BEEPING, (_beep,)),
     (S.ASKING, Typed): Move(S.BEEPING, (_note_number, _beep)),
     (S.ASKING, CallerHungUp): Move(S.DONE, (_in_greeting,)),
     (S.ASKING, ControlLost): Move(S.DONE, (_lost,)),
@@ -457,6 +464,7 @@ class Dialogue:
     def take(self, take: Take) -> None:
         """Remember a recording that has ended."""
         self.takes += (take,)
+        self.typed = ""
 
     def type(self, digit: str) -> None:
         """Remember a digit that the caller typed while he spoke."""

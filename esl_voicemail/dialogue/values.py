@@ -196,25 +196,32 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Write down the number that a caller without one wants to be called at."""
+    """Write down what the caller typed: the number he wants to be called at, or the digits of his case."""
 
-    number: str
+    number: str = ""
+    typed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """Strike out what the caller was to be promised: he skipped it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Make a recording a message, durably; where it holds none, the newest of `earlier` that does.
-
-    `typed` is what the caller typed while he spoke.
-    """
+    """Make a recording a message, durably; where it holds none, the newest of `earlier` that does."""
 
     take: Take
     earlier: tuple[Take, ...] = ()
-    typed: str = ""
+
+    @property
+    def typed(self) -> str:
+        """What the caller typed while he spoke, or when he spoke before."""
+        return next((take.typed for take in (self.take, *self.earlier) if take.typed), "")
 
     def before(self) -> "Keep":
         """Return the same of the recording before."""
-        return Keep(self.earlier[0], self.earlier[1:], self.typed)
+        return Keep(self.earlier[0], self.earlier[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +251,7 @@ Command = (
     | HandBack
     | Begin
     | Note
+    | Unheard
     | Keep
     | Discard
     | Salvage
@@ -273,6 +281,7 @@ class Script:
     ask_number: Path | None = None
     review: Path | None = None
     keep_digits: bool = False
+    promises: bool = False
     pause_ms: int = 400
     answer_seconds: float = 10.0
     spare_seconds: float = 10.0

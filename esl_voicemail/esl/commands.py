@@ -21,7 +21,7 @@ from esl_voicemail.dialogue import (
     Tell,
     Transfer,
 )
-from esl_voicemail.model import CALL_ID
+from esl_voicemail.model import CALL_ID, MISREAD
 
 # Mean amplitude below which a frame counts as silence, mod_voicemail's own default.
 SILENCE_THRESHOLD = 200
@@ -151,6 +151,6 @@ def _ask(application_id: str, path: Path, digits: tuple[int, int], wanted: str) 
 
 def _sound(path: Path) -> str:
     text = str(path)
-    if not path.is_absolute() or any(sign in text for sign in "'\"\\${}!"):
+    if not path.is_absolute() or any(sign in text for sign in MISREAD):
         raise ValueError(f"the switch would misread the path {text!r}")
     return text

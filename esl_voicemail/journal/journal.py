@@ -99,7 +99,7 @@ class Journal:
                 "sha256": recording.sha256,
                 "repaired": recording.repaired,
                 "ended_by": ended_by.value,
-                "typed": typed,
+                **({"typed": typed} if typed else {}),
                 "result": CallResult.RECORDED.value,
             }
             if not _close(db, message_id, VoicemailState.KEPT, now, changes):
@@ -109,14 +109,16 @@ class Journal:
 
         return self._writer.write(work, timeout_seconds)
 
-    def note(self, message_id: str, callback: str, timeout_seconds: float) -> None:
-        """Write down the number that a caller without one wants to be called at, while his call is open."""
-        statement = update(voicemails).where(
-            voicemails.c.message_id == message_id, voicemails.c.state == VoicemailState.OPEN.value
+    def note(self, message_id: str, timeout_seconds: float, **learned: str | None) -> None:
+        """Write down what is learned of an open call: `callback`, `typed`, or None as its `promise`."""
+        if "promise" in learned:
+            learned["promised_day"] = None
+        statement = (
+            update(voicemails)
+            .where(voicemails.c.message_id == message_id, voicemails.c.state == VoicemailState.OPEN.value)
+            .values(**learned)
         )
-        self._writer.write(
-            lambda db: (db.execute(statement.values(callback=callback)), None)[1], timeout_seconds
-        )
+        self._writer.write(lambda db: (db.execute(statement), None)[1], timeout_seconds)
 
     def discard(self, message_id: str, why: CallResult, now: datetime, told: Sequence[str] = ()) -> bool:
         """Close an open call that left no message, with a notice to those who are told; its trace stays."""

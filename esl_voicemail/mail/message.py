@@ -32,7 +32,7 @@ from esl_voicemail.mail.words import (
     promise_words,
     telephone,
 )
-from esl_voicemail.model import TECHNICAL, Attempt, Voicemail, one_line
+from esl_voicemail.model import TECHNICAL, Attempt, CallResult, Voicemail, one_line
 
 # CRLF line ends, lines folded at 78 (RFC 5322 section 2.1.1), encoded words where needed (RFC 2047).
 # Texts are encoded in this room: the policy's own folding drops quotes and spaces (python/cpython#92081,
@@ -47,6 +47,12 @@ _TEMPLATES = ImmutableSandboxedEnvironment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+# Who left in the greeting did not hear what comes at its end.
+_BEFORE_THE_PROMISE = {
+    CallResult.HANGUP_BEFORE_ANSWER,
+    CallResult.HANGUP_IN_GREETING,
+    CallResult.CONTROL_LOST,
+}
 _LINE = 75  # an encoded word may be no longer
 _FOLD = "\r\n "
 # What needs neither quotes nor encoding, in a phrase as in a subject (RFC 5322 section 3.2.3).
@@ -167,7 +173,7 @@ def _words(attempt: Attempt, mailbox: Mailbox) -> Mapping[str, object]:
         "callback": callback.shown,
         "to_call": callback.shown or number.shown,
         "promise": promise_words(call.promise, call.arrived_at.astimezone(mailbox.timezone), language)
-        if call.promise
+        if call.promise and voicemail.result not in _BEFORE_THE_PROMISE
         else "",
         "time": moment(call.arrived_at, mailbox.timezone, language),
         "duration": duration(recording.duration_ms) if recording else "",
