@@ -9,7 +9,7 @@ from pathlib import Path
 from gevent.event import Event
 
 from esl_voicemail.config import Config, load
-from esl_voicemail.config.folder import MAILBOXES_DIR, SUFFIX
+from esl_voicemail.config.folder import MAILBOXES_DIR, holds_mailbox
 from esl_voicemail.workers import Workers
 
 _EVERY_SECONDS = 2.0
@@ -60,7 +60,7 @@ class Watch:
         """Return the files' state; whatever is wrong with them is a state too."""
         files = [] if self._path is None else [self._path]
         try:
-            files += sorted(path for path in self._folder.iterdir() if path.suffix == SUFFIX)
+            files += sorted(filter(holds_mailbox, self._folder.iterdir()))
         except OSError as error:
             return (*map(_state, files), (str(self._folder), str(error.errno)))
         return tuple(map(_state, files))

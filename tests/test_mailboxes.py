@@ -195,6 +195,15 @@ keep_digits: false
 
         assert run("add help --to a@b.pl", folder, FAILED).endswith(f"File exists: '{folder}/mailboxes'")
 
+    @pytest.mark.parametrize("name", [".#help.yaml", "._help.yaml", ".yaml"])
+    def test_what_an_editor_leaves_beside_a_file_is_no_mailbox(self, folder: Path, name: str) -> None:
+        run("add help --to h@example.com", folder)
+        (folder / "mailboxes" / name).symlink_to("me@host.1")
+
+        assert [line.split()[0] for line in run("list", folder).splitlines()] == ["sales", "help"]
+        run("add desk --to d@example.com", folder)
+        assert command("check", folder=folder).returncode == OK
+
     def test_of_many_at_once_with_one_number_one_is_there(self, folder: Path) -> None:
         many = [
             subprocess.Popen(
@@ -389,7 +398,9 @@ class TestWatch:
     def test_what_is_no_mailbox_is_no_change(self, folder: Path, watch: Watch) -> None:
         (folder / "mailboxes").mkdir()
         assert self.said(watch) == 1
-        (folder / "mailboxes" / ".help.yaml.new").write_text("half")
+        for name in (".help.yaml.new", "._help.yaml", "help.yaml~"):
+            (folder / "mailboxes" / name).write_text("half")
+        (folder / "mailboxes" / ".#help.yaml").symlink_to("me@host.1")
         (folder / "notes.txt").write_text("x")
 
         assert self.said(watch) == 0

@@ -50,7 +50,7 @@ def read_folder(
     there |= {folder / f"{name}{SUFFIX}" for name in drafts}
     # A draft comes last: what it has in common with another is said of the draft.
     ordered = sorted(there, key=lambda path: (path.stem in drafts, path))
-    for path in (path for path in ordered if path.suffix == SUFFIX):
+    for path in filter(holds_mailbox, ordered):
         if drafts.get(path.stem, "") is None:
             continue
         key = path.stem
@@ -74,6 +74,11 @@ def read_folder(
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def holds_mailbox(path: Path) -> bool:
+    """Whether a file of the folder is a mailbox by its name; editors lay files with a dot beside theirs."""
+    return path.suffix == SUFFIX and not path.name.startswith(".")
 
 
 def _is_folder(path: Path) -> bool:
