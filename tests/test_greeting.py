@@ -396,6 +396,12 @@ class TestRefusals:
         with pytest.raises(GreetingError, match=r"is badly clipped"):
             greeting.make(encode(tmp_path / "a.wav", quieter))
 
+    def test_a_scrap_that_is_cut_off_is_too_short_above_all(self, tmp_path: Path) -> None:
+        scrap = voice(VOICE, 20)[48_000 : 48_000 + 3840]
+
+        with pytest.raises(GreetingError, match=r"holds 0\.\d+ s of sound, too short for a greeting"):
+            greeting.make(encode(tmp_path / "a.wav", scrap))
+
     @pytest.mark.parametrize("suffix", ENCODED)
     @pytest.mark.parametrize("gain_db", [-6, 0, 2])
     def test_a_voice_that_just_reaches_full_scale(self, tmp_path: Path, suffix: str, gain_db: float) -> None:

@@ -157,15 +157,15 @@ def _refusal(sound: Sound, extent: Extent) -> str:
         return "its channels cancel each other out, and a telephone has one; save one channel alone"
     if max(map(abs, sound.samples), default=0.0) <= 10 ** (_SILENT_DB / 20):
         return f"is silent for {sound.seconds:.1f} s; look at the microphone, or take another file"
-    if sound.clipped >= CLIPPED_SHARE:
-        return (
-            f"is badly clipped: {sound.clipped:.0%} of it is cut off; "
-            "record it again, more quietly or farther from the microphone"
-        )
     if extent.during < LEAST_SECONDS:
         return (
             f"holds {extent.during:.2f} s of sound, too short for a greeting "
             f"(less than {LEAST_SECONDS:g} s); say a whole sentence"
+        )
+    if sound.clipped >= CLIPPED_SHARE:
+        return (
+            f"is badly clipped: {sound.clipped:.0%} of it is cut off; "
+            "record it again, more quietly or farther from the microphone"
         )
     return ""
 
