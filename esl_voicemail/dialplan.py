@@ -73,7 +73,8 @@ def expression(numbers: Collection[str]) -> str:
 
 def _head(mailbox: Mailbox, listen: Address, asked: list[str]) -> Lines:
     yield "<!--"
-    yield f"  Calls for the mailbox {mailbox.key} ({_said(mailbox.name)}): {', '.join(asked)}."
+    key = re.sub("-(?=-)", "- ", mailbox.key)  # two of them would end the comment
+    yield f"  Calls for the mailbox {key} ({_said(mailbox.name)}): {', '.join(asked)}."
     yield ""
     yield "  Put this into dialplan/default/ of FreeSWITCH's configuration and say `reloadxml` in fs_cli."
     yield "  CHANGE marks what only you know. What each part does: the files in dialplans/."

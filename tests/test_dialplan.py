@@ -101,6 +101,16 @@ def test_the_causes_that_go_on_are_those_of_the_reason_and_are_read_so(sales: Ma
         assert read_call(said, sales, datetime.now(sales.timezone)).reason == reason
 
 
+@pytest.mark.parametrize(
+    ("key", "said"), [("a-b", "a-b"), ("a--b", "a- -b"), ("a---", "a- - -"), ("a-", "a-")]
+)
+def test_the_comment_holds_any_key(sales: Mailbox, key: str, said: str) -> None:
+    text = dialplan(replace(sales, key=key), LOCAL)
+    assert f"the mailbox {said} (" in text
+    executed = dialplans.hand_overs(dialplans.parse(text))[0]
+    assert dialplans.variables(executed)["voicemail_mailbox"] == key
+
+
 def test_without_numbers_there_is_a_place_to_transfer_to(sales: Mailbox) -> None:
     text = dialplan(replace(sales, numbers=()), LOCAL, ("direct",))
     assert places(text) == [r"^voicemail\-sales$"]
@@ -134,7 +144,8 @@ WEEKS = st.tuples(*[st.lists(st.builds(Span, TIMES, TIMES), max_size=2).map(tupl
 
 
 @given(
-    key=st.from_regex(MAILBOX_NAME, fullmatch=True),
+    key=st.from_regex(MAILBOX_NAME, fullmatch=True)
+    | st.from_regex(r"[a-z0-9][a-z0-9_-]{0,9}--[a-z0-9_-]{0,9}", fullmatch=True),
     name=st.text(max_size=40),
     numbers=st.lists(st.from_regex(r"\+?[0-9A-Za-z_.*#-]{1,40}", fullmatch=True), max_size=3),
     host=st.sampled_from(sorted(REACHED))
