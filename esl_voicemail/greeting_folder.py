@@ -16,6 +16,7 @@ from esl_voicemail.config.load import shipped_greetings
 from esl_voicemail.config.mailbox import DEFAULT, HOLIDAY
 from esl_voicemail.errors import GreetingError
 from esl_voicemail.model import MISREAD, Reason
+from esl_voicemail.promise import KINDS
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -136,7 +137,11 @@ def _named(config: Config) -> Iterator[tuple[str, str, Path]]:
             used |= {name: shipped[name] for name in names if name in shipped and name not in used}
         yield from ((key, name, path) for name, path in used.items())
         yield from ((key, f"promise {kind}", path) for kind, path in mailbox.promises.items())
-        yield from ((key, path.stem, path) for path in (mailbox.thanks, mailbox.apology))
+        for kind in KINDS if mailbox.promise else ():
+            said = mailbox.sentence(kind)
+            if said and said[0] not in mailbox.promises.values():
+                yield key, f"promise {kind}", said[0]
+        yield from ((key, name, path) for name, path in mailbox.prompts.items())
 
 
 def _files(folder: Path) -> list[Path]:

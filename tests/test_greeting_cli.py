@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from esl_voicemail.promise import KINDS as KINDS_OF_PROMISES
 from tests.support.service import command
 from tests.support.sounds import KINDS, encode, heard, joined, note, silence
 from tests.support.speech import save, tone
@@ -242,6 +243,30 @@ class TestList:
         shipped = [line for line in lines if line.startswith("shipped ")]
         assert any(re.fullmatch(r"shipped pl/default\.wav .* sales: default", line) for line in shipped)
         assert any(re.fullmatch(r"shipped en/thanks\.wav .* default: thanks", line) for line in shipped)
+
+    def test_a_shipped_sound_is_named_with_what_brings_it_into_a_call(self, folder: Path) -> None:
+        (folder / "voicemail.yaml").write_text(
+            "mailboxes:\n"
+            "  keys: {recipients: [a@b.pl], review: true, ask_number: true, operator: '1000'}\n"
+            "  soon: {recipients: [a@b.pl], hours: {mon: '08:00-16:00'}, promise: true}\n"
+            "  own:\n    recipients: [a@b.pl]\n    hours: {mon: '08:00-16:00'}\n    promise: true\n"
+            "    language: en\n    promises: {next-working-day: soon.wav, fri: fri.wav}\n"
+            "  plain: {recipients: [a@b.pl], language: en}\n"
+        )
+
+        lines = command("greeting", "list", folder=folder).stdout.splitlines()
+
+        column = lines[0].index("USED BY")
+        told = {line[:column].split()[1]: line[column:] for line in lines if line.startswith("shipped ")}
+        assert all(line[column - 2 : column] == "  " for line in lines if line.startswith("shipped "))
+        assert told["pl/review.wav"] == "keys: review"
+        assert told["pl/operator.wav"] == "keys: operator"
+        assert told["pl/leave-number.wav"] == "keys: leave-number"
+        assert {told[f"en/{name}.wav"] for name in ("review", "operator", "leave-number")} == {"nobody"}
+        for kind in KINDS_OF_PROMISES:
+            assert told[f"pl/promise-{kind}.wav"] == f"soon: promise {kind}"
+            said = "own: promise today" if kind == "today" else "nobody"
+            assert told[f"en/promise-{kind}.wav"] == said
 
 
 class TestCheck:

@@ -219,6 +219,39 @@ keep_digits: false
         assert len(files(folder)) == 1
 
 
+class TestShow:
+    @staticmethod
+    def sounds(folder: Path, name: str) -> dict[str, tuple[str, str]]:
+        settings = json.loads(run(f"show {name} --json", folder))["settings"]
+        kinds = ("greeting ", "promise ", "sound ")
+        return {
+            key: (Path(one["value"]).name, one["from"])
+            for key, one in settings.items()
+            if key.startswith(kinds)
+        }
+
+    def test_the_sounds_are_those_that_a_call_hears(self, folder: Path) -> None:
+        for name in ("soon.wav", "night.wav"):
+            (folder / name).write_bytes((ROOT / "greetings/pl/default.wav").read_bytes())
+        run("add keys --to a@b.pl --review --ask-number --operator 1000", folder)
+        run(
+            "add own --to a@b.pl --hours mon=08:00-16:00 --promise --promise-file next-working-day=soon.wav "
+            "--greeting default=night.wav",
+            folder,
+        )
+
+        shown = self.sounds(folder, "keys")
+        for name in ("review", "operator", "leave-number", "thanks", "apology"):
+            assert shown[f"sound {name}"] == (f"{name}.wav", "built in")
+        assert not [key for key in shown if key.startswith("promise ")]
+        shown, file = self.sounds(folder, "own"), f"{folder}/mailboxes/own.yaml"
+        assert {key for key in shown if key.startswith("sound ")} == {"sound thanks", "sound apology"}
+        assert shown["promise today"] == ("promise-today.wav", "built in")
+        assert shown["promise fri"] == shown["promise next-working-day"]
+        assert shown["promise fri"][0] == "soon.wav"
+        assert shown["promise fri"][1].startswith(f"{file}:")
+
+
 class TestRemove:
     def test_a_file_of_the_folder_goes(self, folder: Path) -> None:
         run("add help --to h@example.com", folder)

@@ -120,16 +120,18 @@ def _tell(config: Config, path: Path, made: greeting.Greeting) -> None:
 
 def _list(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
-    print(f"{'GREETING':32}  {'SECONDS':>7}  {'LUFS':>6}  USED BY")
-    for one in kept(config):
+    greetings = kept(config)
+    width = max(32, *(len(one.shown) for one in greetings if one.shown.startswith("shipped ")))
+    print(f"{'GREETING':{width}}  {'SECONDS':>7}  {'LUFS':>6}  USED BY")
+    for one in greetings:
         uses = "; ".join(one.uses) or "nobody"
         try:
             verdict = greeting.judge(one.path)
         except GreetingError as error:
-            print(f"{one.shown:32}  {'':7}  {'':6}  {uses}")
+            print(f"{one.shown:{width}}  {'':7}  {'':6}  {uses}")
             print(f"    {str(error).removeprefix(f'{one.path}: ')}")
             continue
-        print(f"{one.shown:32}  {verdict.sound.seconds:7.1f}  {verdict.loudness.lufs:6.1f}  {uses}")
+        print(f"{one.shown:{width}}  {verdict.sound.seconds:7.1f}  {verdict.loudness.lufs:6.1f}  {uses}")
         for fault in verdict.wrong:
             print(f"    {fault}")
     return 0

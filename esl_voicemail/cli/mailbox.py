@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from esl_voicemail.cli import mailboxes
 from esl_voicemail.config import Config, Mailbox, load
-from esl_voicemail.config.load import find
+from esl_voicemail.config.load import BUILT_IN, find
 from esl_voicemail.config.sections import GreetingKey, PromiseKey
 from esl_voicemail.config.values import NO_HOLIDAYS
 from esl_voicemail.errors import VoicemailError
@@ -107,9 +107,12 @@ def _settings(config: Config, mailbox: Mailbox) -> Iterator[tuple[str, Setting]]
         if path:
             yield f"greeting {kind}", (str(path), str(path), config.origin(mailbox.key, "greetings", kind))
     for kind in get_args(PromiseKey) if mailbox.promise else ():
-        path = mailbox.promises.get(kind) or shipped.get(f"promise-{kind}")
-        if path:
-            yield f"promise {kind}", (str(path), str(path), config.origin(mailbox.key, "promises", kind))
+        said = mailbox.sentence(kind)
+        if said:
+            sound = str(said[0])
+            yield f"promise {kind}", (sound, sound, config.origin(mailbox.key, "promises", said[1]))
+    for name, prompt in mailbox.prompts.items():
+        yield f"sound {name}", (str(prompt), str(prompt), BUILT_IN)
 
 
 def _text(value: Any) -> str:

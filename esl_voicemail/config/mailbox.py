@@ -96,13 +96,23 @@ class Mailbox:
         made = promise(self.week, self.holidays, at.astimezone(self.timezone), self.closed)
         if made is None:
             return None
+        said = self.sentence(made.kind, language)
+        return said and (said[0], Promise(said[1], made.day))
+
+    def sentence(self, kind: str, language: str = "") -> tuple[Path, str] | None:
+        """Return the sentence for a kind of promise, and which kind it says: its own, else a shipped one."""
         shipped = self.shipped.get(language or self.language, _NONE)
-        said = [(self.promises, kind, kind) for kind in sentences(made.kind)]
-        said += [(shipped, f"promise-{kind}", kind) for kind in sentences(made.kind)]
-        return next(
-            ((sounds[name], Promise(kind, made.day)) for sounds, name, kind in said if name in sounds),
-            None,
-        )
+        said = [(self.promises, one, one) for one in sentences(kind)]
+        said += [(shipped, f"promise-{one}", one) for one in sentences(kind)]
+        return next(((sounds[name], one) for sounds, name, one in said if name in sounds), None)
+
+    @property
+    def prompts(self) -> dict[str, Path]:
+        """The shipped sounds of a call beside greetings and promises, by name: the keys', thanks, apology."""
+        shipped = self.shipped.get(self.language, _NONE)
+        wanted = {"review": self.review, "operator": self.operator, "leave-number": self.ask_number}
+        found = {name: shipped[name] for name, is_on in wanted.items() if is_on and name in shipped}
+        return found | {"thanks": self.thanks, "apology": self.apology}
 
     def in_language(self, sound: Path, language: str) -> Path:
         """Return a shipped sound as the call's language has it; a sound of the mailbox's own stays."""
