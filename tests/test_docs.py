@@ -119,8 +119,14 @@ def test_the_set_up_guide_makes_the_folders_that_its_settings_name(tmp_path: Pat
     shown = next(block for block in blocks("yaml") if "recordings:" in block)
     (tmp_path / "voicemail.yaml").write_text(shown)
     config = load(tmp_path / "voicemail.yaml")
-    made = next(line for block in blocks("sh") for line in block.splitlines() if "install -d" in line)
-    assert made == f"install -d -o voicemail -g freeswitch -m 2770 {config.recordings}"
+    made = [line for block in blocks("sh") for line in block.splitlines() if "install -d" in line]
+    unit = next(block for block in blocks("ini") if "ExecStart" in block)
+    place = Path(re.findall(r"--config (\S+)", unit)[0]).parent
+    folders = [str(place / one.relative_to(tmp_path)) for one in (config.mailboxes_dir, config.greetings)]
+    assert made == [
+        f"install -d -o voicemail -g freeswitch -m 2770 {config.recordings}",
+        f"install -d -o voicemail -g voicemail -m 755 {place} {' '.join(folders)}",
+    ]
     assert f"--home-dir {config.directory} voicemail" in SHOWN
     assert f"runuser -u freeswitch -g freeswitch -- touch {config.recordings}/x" in SHOWN
 

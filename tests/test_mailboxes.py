@@ -4,10 +4,12 @@
 
 import json
 import os
+import pwd
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esl_voicemail.config import load
+from esl_voicemail.config.changes import add_mailbox
 from esl_voicemail.config.source import parse, write
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.trial.caller import TrialCaller
@@ -28,6 +31,25 @@ ROOT = Path(__file__).parent.parent
 OK, FAILED, USAGE, BAD_CONFIG = 0, 1, 64, 78
 SALES = "mailboxes:  # by hand\n  sales:\n    recipients: [s@example.com]\n    numbers: ['11']\n"
 SPEECH = tone(2.0)
+
+
+# As one who owns nothing or, where that is not ours to do, as ourselves.
+_AS_NOBODY = """
+import os
+from pathlib import Path
+from esl_voicemail.config import changes, load
+from esl_voicemail.errors import VoicemailError
+path, none = Path('{path}'), lambda _: []
+load(path)  # imports what it needs while it may
+try:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+except PermissionError:
+    pass
+try:
+    {change}
+except VoicemailError as error:
+    print(error)
+"""
 
 
 @pytest.fixture
@@ -193,7 +215,52 @@ keep_digits: false
     def test_a_folder_that_cannot_be_made_is_one_line(self, folder: Path) -> None:
         (folder / "mailboxes").touch()
 
-        assert run("add help --to a@b.pl", folder, FAILED).endswith(f"File exists: '{folder}/mailboxes'")
+        assert run("add help --to a@b.pl", folder, FAILED) == (
+            f"{folder}/mailboxes: cannot be made: File exists"
+        )
+
+    def test_the_service_s_user_may_read_it_whatever_the_umask(self, folder: Path) -> None:
+        mask = os.umask(0o077)
+        try:
+            add_mailbox(folder / "voicemail.yaml", "help", {"recipients": ["a@b.pl"]}, lambda _: [])
+        finally:
+            os.umask(mask)
+
+        modes = [(folder / name).stat().st_mode & 0o777 for name in ("mailboxes", "mailboxes/help.yaml")]
+        assert modes == [0o755, 0o644]
+
+    @pytest.mark.parametrize("verb", ["make", "add", "remove"])
+    def test_who_may_not_write_is_told_the_folder_and_who_may(self, verb: str) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "voicemail.yaml").write_text(SALES)
+            place = folder
+            if verb != "make":
+                place = folder / "mailboxes"
+                run("add help --to h@example.com", folder)
+            place.chmod(0o555)
+            folder.chmod(0o555)
+            change = (
+                'changes.remove_mailbox(path, "help", none)'
+                if verb == "remove"
+                else 'changes.add_mailbox(path, "desk", {"recipients": ["a@b.pl"]}, none)'
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", _AS_NOBODY.format(path=folder / "voicemail.yaml", change=change)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            folder.chmod(0o755)
+            place.chmod(0o755)
+        owner = pwd.getpwuid(os.getuid()).pw_name
+        what = f"{folder}/mailboxes: cannot be made" if verb == "make" else f"{place}: cannot be written"
+        assert (done.stderr, done.stdout) == (
+            "",
+            f"{what}: Permission denied; run this as {owner}, who owns {place}\n",
+        )
 
     @pytest.mark.parametrize("name", [".#help.yaml", "._help.yaml", ".yaml"])
     def test_what_an_editor_leaves_beside_a_file_is_no_mailbox(self, folder: Path, name: str) -> None:

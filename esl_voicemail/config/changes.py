@@ -5,8 +5,9 @@ A change is held against the whole configuration first, and is there whole or no
 
 import fcntl
 import os
+import pwd
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ _HEADER = """\
 # Made by `esl-voicemail mailbox add {name}`; edit it as you like. voicemail.yaml explains the keys.
 """
 _DRAFT = ".{}.new"
+# Not the umask's business: who adds a mailbox need not be the service's user, who reads it.
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 # Says what a configuration would have wrong on this machine.
 Examine = Callable[[Config], list[str]]
@@ -69,8 +72,11 @@ def remove_mailbox(path: Path | None, name: str, examine: Examine) -> Path:
         if len(before.mailboxes) == 1:
             raise VoicemailError(f"{name_of(file)}: {name} is the only mailbox; add another one first")
         _examined(path, {name: None}, before, examine)
-        file.unlink()
-        _sync(file.parent)
+        try:
+            file.unlink()
+            _sync(file.parent)
+        except OSError as error:
+            raise _unwritable(file.parent, error) from error
     return file
 
 
@@ -101,9 +107,14 @@ def _without_place(problem: str, file: Path) -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
+    if folder.is_dir():
+        return
+    try:
         folder.mkdir()
+        folder.chmod(_FOLDER_MODE)
         _sync(folder.parent)
+    except OSError as error:
+        raise VoicemailError(f"{folder}: cannot be made: {_why(error, folder.parent)}") from error
 
 
 def _put(file: Path, text: str) -> None:
@@ -111,14 +122,32 @@ def _put(file: Path, text: str) -> None:
     draft = file.with_name(_DRAFT.format(file.name))
     try:
         with draft.open("w", encoding="utf-8") as out:
+            os.fchmod(out.fileno(), _FILE_MODE)
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
         draft.replace(file)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    _sync(file.parent)
+        _sync(file.parent)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise _unwritable(file.parent, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> VoicemailError:
+    return VoicemailError(f"{folder}: cannot be written: {_why(error, folder)}")
+
+
+def _why(error: OSError, folder: Path) -> str:
+    """Say what the disk refused; of rights, who has them."""
+    if not isinstance(error, PermissionError):
+        return str(error.strerror)
+    number = folder.stat().st_uid
+    try:
+        owner = pwd.getpwuid(number).pw_name
+    except KeyError:
+        owner = str(number)
+    return f"{error.strerror}; run this as {owner}, who owns {folder}"
 
 
 def _sync(folder: Path) -> None:
