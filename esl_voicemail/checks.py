@@ -13,7 +13,9 @@ from pathlib import Path
 
 from esl_voicemail.audio import wav
 from esl_voicemail.config import Config, mailbox_of
+from esl_voicemail.config.folder import SUFFIX
 from esl_voicemail.config.load import shipped_greetings
+from esl_voicemail.config.source import name_of
 from esl_voicemail.errors import ComposeError, ConfigError, DiskError, JournalError, RecordingError
 from esl_voicemail.journal.engine import FILE, examine
 from esl_voicemail.mail.composer import Composer
@@ -43,10 +45,11 @@ def problems(config: Config, *, serving: bool = False) -> list[str]:
     DiskError when serving would fail on the journal's disk, which no change of the configuration mends.
 
     `serving`: a storage that has served before and now fails is not one. The service starts without taking
-    calls: what is queued goes out, and what is old makes room.
+    calls: what is queued goes out, and what is old makes room. Nor is a file that nothing reads.
     """
     return [
         *(_rights(config) or _state(config, serving=serving)),
+        *(() if serving else _not_read(config)),
         *_mail(config),
         *_installed(config),
         *_greetings(config),
@@ -215,6 +218,17 @@ def _journal(config: Config, *, serving: bool) -> Iterator[str]:
             if serving and isinstance(error, DiskError):
                 raise
             yield f"{config.at('storage', 'directory')}: {error}"
+
+
+def _not_read(config: Config) -> Iterator[str]:
+    """Files among the mailboxes that were meant for one, perhaps; not what editors leave there."""
+    folder = config.mailboxes_dir
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix != SUFFIX and path.name[0] != "." and path.name[-1] != "~" and not path.is_dir():
+            yield (
+                f"{name_of(path)}: is not read, as its name does not end in {SUFFIX}: "
+                "rename it, or put it elsewhere"
+            )
 
 
 def _mail(config: Config) -> Iterator[str]:

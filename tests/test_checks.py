@@ -119,6 +119,23 @@ class TestDisk:
         assert checks.problems(load(path)) == []
 
 
+class TestFolderOfMailboxes:
+    def test_a_file_that_is_not_read_is_told(self, config: Config, tmp_path: Path) -> None:
+        folder = tmp_path / "mailboxes"
+        folder.mkdir()
+        for name in ("help.yaml~", ".#other.yml", ".help.yaml.swp", ".DS_Store"):
+            (folder / name).touch()
+        (folder / "old").mkdir()
+        assert checks.problems(config) == []
+        for name in ("other.yml", "notes.txt"):
+            (folder / name).touch()
+
+        said = "is not read, as its name does not end in .yaml: rename it, or put it elsewhere"
+        assert checks.problems(config) == [f"{folder}/{name}: {said}" for name in ("notes.txt", "other.yml")]
+        # Nothing to keep a service from its calls for, nor another mailbox from being added.
+        assert checks.problems(config, serving=True) == []
+
+
 class TestRecordings:
     """Of a storage that has served: its folder bears a mark."""
 
