@@ -6,12 +6,12 @@ telephone rings, which queue) is filled with an example and marked CHANGE.
 
 import re
 from collections.abc import Collection, Iterator
-from datetime import time
+from datetime import date, time, timedelta
 from xml.sax.saxutils import quoteattr
 
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import Address
-from esl_voicemail.hours import Week
+from esl_voicemail.hours import Week, public_holidays
 
 # What may be asked for; the first three are what a telephone that rings in vain comes to.
 REASONS = ("no-answer", "busy", "unavailable", "queue-timeout", "after-hours", "direct")
@@ -42,19 +42,24 @@ CAUSES = {
 }
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - replaced, not bound
+# Whoever closes for longer says so in another way.
+_LONGEST = timedelta(days=366)
 _OFFICE_HOURS = {(time(8), time(15, 59, 59)): [2, 3, 4, 5, 6]}
 
 Lines = Iterator[str]
 
 
-def dialplan(mailbox: Mailbox, listen: Address, reasons: Collection[str] = USUAL) -> str:
-    """Return the text of a file for `dialplan/default/` of FreeSWITCH's configuration."""
+def dialplan(mailbox: Mailbox, listen: Address, reasons: Collection[str] = USUAL, *, today: date) -> str:
+    """Return the text of a file for `dialplan/default/` of FreeSWITCH's configuration.
+
+    Public holidays are those of the year of `today` and of the next.
+    """
     asked = [reason for reason in REASONS if reason in reasons]
     lines = [*_head(mailbox, listen, asked), "<include>"]
     places = _places(mailbox, asked)
     if "after-hours" in asked:
         where = next(iter(places.values()), _place(mailbox))
-        lines += _hours(mailbox, where)
+        lines += _hours(mailbox, where, today)
         lines += _closed(mailbox, where, listen)
     if "ring" in places:
         lines += _ring(mailbox, places["ring"], listen, asked)
@@ -113,7 +118,7 @@ def _places(mailbox: Mailbox, asked: list[str]) -> dict[str, str]:
     }
 
 
-def _hours(mailbox: Mailbox, where: str) -> Lines:
+def _hours(mailbox: Mailbox, where: str, today: date) -> Lines:
     """Say whether the office is closed, before any other part is looked at."""
     yield f'  <extension name="voicemail-{mailbox.key}-hours" continue="true">'
     yield from _number(where)
@@ -127,9 +132,50 @@ def _hours(mailbox: Mailbox, where: str) -> Lines:
         yield f'    <condition {when} break="never">'
         yield _action("set", "voicemail_closed=false", inline=True)
         yield "    </condition>"
-    if mailbox.holidays:
-        yield f"    <!-- CHANGE: add the public holidays of {mailbox.holidays}, as after-hours.xml does. -->"
+    yield from _closings(mailbox, today)
     yield "  </extension>"
+
+
+def _closings(mailbox: Mailbox, today: date) -> Lines:
+    """Say on which days the office is closed, which overrules the hours; what is past is left out."""
+    if not mailbox.holidays and not mailbox.closed:
+        return
+    if any(span.end <= span.start and span.end > time() for spans in mailbox.week or () for span in spans):
+        yield "    <!-- CHANGE: hours past midnight: this closes at midnight before such a day. -->"
+    if mailbox.holidays:
+        years = (today.year, today.year + 1)
+        yield f"    <!-- The public holidays of {mailbox.holidays}. CHANGE: add those after {years[-1]}. -->"
+        yield from _closing({day for year in years for day in public_holidays(mailbox.holidays, year)})
+    for days in mailbox.closed:
+        if not days.yearly and days.last < today:
+            continue
+        if days.last - days.first > _LONGEST:
+            yield f"    <!-- CHANGE: add the closed days {days}. -->"
+        else:
+            yield f"    <!-- Closed {days}. -->"
+            yield from _closing(days.dates(), yearly=days.yearly)
+
+
+def _closing(dates: Collection[date], *, yearly: bool = False) -> Lines:
+    months: dict[tuple[int, int], list[int]] = {}
+    for day in sorted(dates):
+        months.setdefault((day.year, day.month), []).append(day.day)
+    for (year, month), days in months.items():
+        when = "" if yearly else f'year="{year}" '
+        yield f'    <condition {when}mon="{month}" mday="{_runs(days)}" break="never">'
+        yield _action("set", "voicemail_closed=true", inline=True)
+        yield "    </condition>"
+
+
+def _runs(days: list[int]) -> str:
+    """Write ascending numbers as FreeSWITCH reads them: `1,3,24-26`."""
+    runs: list[list[int]] = []
+    for day in days:
+        if runs and day == runs[-1][-1] + 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _pieces(week: Week) -> dict[tuple[time, time], list[int]]:

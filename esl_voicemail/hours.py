@@ -46,6 +46,13 @@ class ClosedDays:
             return self.first <= day <= self.last
         return day >= self.first or day <= self.last
 
+    def dates(self) -> list[date]:
+        """Return every day of it; of a yearly one, those of a leap year."""
+        spans = [(self.first, self.last)]
+        if self.first > self.last:  # across New Year
+            spans = [(date(_LEAP_YEAR, 1, 1), self.last), (self.first, date(_LEAP_YEAR, 12, 31))]
+        return [first + timedelta(n) for first, last in spans for n in range((last - first).days + 1)]
+
     def __str__(self) -> str:
         ends = [f"{day:%m-%d}" if self.yearly else day.isoformat() for day in (self.first, self.last)]
         return "..".join(dict.fromkeys(ends))

@@ -1,6 +1,7 @@
 """`dialplan`: the XML by which FreeSWITCH sends calls to a mailbox, on standard output."""
 
 import argparse
+from datetime import datetime
 from typing import Any
 
 from esl_voicemail.config import load
@@ -35,5 +36,6 @@ def _dialplan(asked: argparse.Namespace) -> int:
         raise ConfigError(
             [f"{config.at('listen')}: a dialplan needs a port that stays; name one, as in 8084"]
         )
-    print(dialplan(mailbox, config.listen, asked.on), end="")
+    today = datetime.now(mailbox.timezone).date()
+    print(dialplan(mailbox, config.listen, asked.on, today=today), end="")
     return 0
