@@ -65,6 +65,13 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_the_architecture_names_each_module_once() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"(?m)^      (\w+(?:\.py|/)) ", page)
+    assert len(named) > 20
+    assert sorted(named) == sorted(set(named))
+
+
 def test_the_example_configuration_has_nothing_to_complain_about(tmp_path: Path) -> None:
     path = tmp_path / "voicemail.yaml"
     path.write_text((ROOT / "voicemail.yaml").read_text())
