@@ -342,7 +342,7 @@ class TestInstallation:
 
         assert check(tmp_path / "o'clock") == [
             f"voicemail.yaml:1: mailboxes: {package}/greetings/{language}: the switch would misread one of "
-            "'\"\\${} in the shipped greetings' path; install the program elsewhere"
+            "'\"\\${}! in the shipped greetings' path; install the program elsewhere"
             for language in ("pl", "en")
         ]
 
@@ -356,7 +356,7 @@ class TestInstallation:
 
         assert checks.problems(load(path)) == [
             f"{path}:5: mailboxes.sales.greetings.busy: {folder}/greetings/hello.wav: "
-            "the switch would misread one of '\"\\${}; move it"
+            "the switch would misread one of '\"\\${}!; move it"
         ]
 
 
