@@ -9,37 +9,15 @@ from collections.abc import Collection, Iterator
 from datetime import date, time, timedelta
 from xml.sax.saxutils import quoteattr
 
+from esl_voicemail.causes import CAUSES
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import Address
 from esl_voicemail.hours import Week, public_holidays
+from esl_voicemail.model import Reason
 
 # What may be asked for; the first three are what a telephone that rings in vain comes to.
 REASONS = ("no-answer", "busy", "unavailable", "queue-timeout", "after-hours", "direct")
 USUAL = REASONS[:3]
-
-# Causes that FreeSWITCH must not hang up on; `esl.arrival` reads them back as the reason.
-CAUSES = {
-    "no-answer": (
-        "NO_ANSWER",
-        "ALLOTTED_TIMEOUT",
-        "PROGRESS_TIMEOUT",
-        "NO_PICKUP",
-        "RECOVERY_ON_TIMER_EXPIRE",
-    ),
-    "busy": ("USER_BUSY", "BUSY_EVERYWHERE", "CALL_REJECTED"),
-    "unavailable": (
-        "USER_NOT_REGISTERED",
-        "SUBSCRIBER_ABSENT",
-        "NO_USER_RESPONSE",
-        "UNALLOCATED_NUMBER",
-        "NO_ROUTE_DESTINATION",
-        "NORMAL_TEMPORARY_FAILURE",
-        "NETWORK_OUT_OF_ORDER",
-        "DESTINATION_OUT_OF_ORDER",
-        "INVALID_GATEWAY",
-        "GATEWAY_DOWN",
-    ),
-}
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - replaced, not bound
 # Whoever closes for longer says so in another way.
@@ -207,7 +185,7 @@ def _closed(mailbox: Mailbox, where: str, listen: Address) -> Lines:
 
 
 def _ring(mailbox: Mailbox, where: str, listen: Address, asked: list[str]) -> Lines:
-    causes = [cause for reason in USUAL if reason in asked for cause in CAUSES[reason]]
+    causes = [cause for reason in USUAL if reason in asked for cause in CAUSES[Reason(reason)]]
     yield f'  <extension name="voicemail-{mailbox.key}-ring">'
     yield from _number(where)
     yield _action("set", "ringback=${us-ring}")

@@ -15,6 +15,8 @@ from pathlib import Path
 CALLER_NUMBER_CHARACTERS = 40
 
 CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+# Mean amplitude below which 20 ms count as silence, mod_voicemail's own default.
+SILENCE_THRESHOLD = 200
 # What FreeSWITCH reads in an argument: quotes, variables, parameters, the parts of a file_string.
 MISREAD = "'\"\\${}!"
 # How often a caller may record, with what he recorded first.

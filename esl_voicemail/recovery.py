@@ -212,6 +212,9 @@ class Recovery:
         except PermissionError as error:
             if self._clock.earliest() - left.call.arrived_at < _FORBIDDEN:
                 raise
+            if earlier:
+                self._read(left, earlier, kind)
+                return
             # The file stays, and so does what readiness says of it.
             self._close_lost(left)
             self._telemetry.recovered("lost", message=left.message_id, why=str(error))

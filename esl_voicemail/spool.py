@@ -22,11 +22,11 @@ from esl_voicemail.model import MAILBOX_NAME, TAKES_AT_MOST, Recording
 _NAME = re.compile(
     rf"(?P<mailbox>{MAILBOX_NAME.pattern})\.(?P<message_id>[0-9A-Z]{{26}})(\.[2-{TAKES_AT_MOST}])?\.wav"
 )
-# mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording (facts of `record`).
 # Says whose the folder is: without it, an empty mount point would pass for a folder without recordings.
 MARK = ".esl-voicemail"
 IDENTITY = "recordings.id"  # repeats it, in the storage directory
 _ANOTHERS = f"its mark {MARK} is another storage directory's; name another storage.recordings"
+# mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording.
 _RATES = ("8000", "16000", "32000", "48000")
 
 

@@ -15,7 +15,7 @@ PACKAGE = "esl_voicemail"
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "model", "hours", "backoff", "window", "clock", "disk"}),
-    frozenset({"logline", "logwriter", "workers", "promise", "speech"}),
+    frozenset({"logline", "logwriter", "workers", "promise", "speech", "causes"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl"}),
     frozenset({"mail", "running", "storage", "script", "esl.channel"}),
@@ -40,6 +40,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 
 # What decides has no edges: neither an event loop nor a wire nor a database, however far it imports.
 PURE = (
+    "causes",
     "dialogue",
     "backoff",
     "window",

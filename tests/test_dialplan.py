@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esl_voicemail.causes import CAUSES
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.load import load
 from esl_voicemail.config.values import Address
-from esl_voicemail.dialplan import CAUSES, REASONS, USUAL, dialplan, expression
+from esl_voicemail.dialplan import REASONS, USUAL, dialplan, expression
 from esl_voicemail.esl.arrival import read_call
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.hours import ClosedDays, Span, is_open, parse_closed, parse_week

@@ -8,6 +8,7 @@ import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.service import Service, running, until
 from tests.support.small_disk import Beside, Scenario, SmallDisk, on_small_disks, one_after_another, way_in
 from tests.support.smtp import scripted_smtp
 from tests.support.speech import attached, tone
+from tests.test_recovery import House, takes
 
 SPEECH = tone(6.0)
 CALLER = TrialCaller(speech=SPEECH)
@@ -346,3 +348,18 @@ def test_who_a_recording_was_for_that_nobody_lets_us_read_is_told_after_an_hour(
         assert recording.exists()
         assert_handed_back(service)
         until_not_ready(service, "the switch records what this service may not read")
+
+
+@aside
+def test_what_was_recorded_before_is_mailed_when_nobody_lets_us_read_what_was_recorded_again(
+    folder: Path,
+) -> None:
+    house = House(folder)
+    message_id, (before, again) = takes(house, 2.0, 3.0)
+    again.chmod(0)
+    house.pass_by(timedelta(minutes=1))
+    house.recover()
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert (story.summary.state, story.recording) == ("kept", before)
+    house.journal.close()

@@ -480,7 +480,7 @@ def takes(house: House, *seconds: float) -> tuple[str, list[Path]]:
     ("seconds", "kept"),
     [((2.0, 3.0), 1), ((2.0, 0.0), 0), ((2.0, 0.5), 0), ((2.0, -1), 0), ((2.0, 3.0, -1), 1)],
 )
-def test_of_several_recordings_the_newest_that_holds_any_audio_is_the_message(
+def test_of_several_recordings_the_newest_that_holds_speech_is_the_message(
     house: House, seconds: tuple[float, ...], kept: int
 ) -> None:
     message_id, places = takes(house, *seconds)

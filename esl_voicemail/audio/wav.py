@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from esl_voicemail.errors import RecordingError
+from esl_voicemail.model import SILENCE_THRESHOLD
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _CHUNKS_AT_MOST = 64
-# Mean amplitude below which a frame of 20 ms is silence, to FreeSWITCH's `record` as we use it too.
-SILENCE = 200
 _SPOKEN_MS = 300
 _LARGEST_BYTES = 0xFFFFFFFF  # a RIFF file counts itself in 32 bits
 
@@ -107,7 +106,7 @@ def _measured(form: tuple[int, int, int, int], at: int, length: int, riff_bytes:
 def speaks(path: Path) -> bool:
     """Tell whether a recording holds more than silence: a third of a second of frames that `record` hears.
 
-    What is no telephone's recording (16-bit mono) counts as speech, and so does what cannot be told.
+    What is no telephone's recording (16-bit mono) counts as speech. RecordingError and OSError as `inspect`.
     """
     shape = inspect(path)
     if (shape.channels, shape.sample_bytes) != (1, 2):
@@ -117,7 +116,7 @@ def speaks(path: Path) -> bool:
         file.seek(shape.data_offset)
         for _ in range(shape.data_bytes // (2 * frame)):
             samples = array("h", file.read(2 * frame))
-            loud += sum(map(abs, samples)) >= SILENCE * frame
+            loud += sum(map(abs, samples)) >= SILENCE_THRESHOLD * frame
             if loud * 20 >= _SPOKEN_MS:
                 return True
     return False

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
+from esl_voicemail.causes import CAUSES
 from esl_voicemail.config import Mailbox
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.model import CALL_ID, CALLER_NUMBER_CHARACTERS, Call, Caller, Reason, one_line
@@ -17,32 +18,15 @@ WITHHELD = {"", "anonymous", "unknown", "unavailable", "restricted", "private", 
 # What a number is written with; a name of nothing else is the number again.
 _NO_NAME = re.compile(r"[\d\s+*#().;=@:/-]+")
 
-# Causes that the switch leaves in `originate_disposition` or `DIALSTATUS` after a failed bridge.
-_CAUSES = {
-    Reason.NO_ANSWER: {
-        "NO_ANSWER",
-        "NOANSWER",
-        "ALLOTTED_TIMEOUT",
-        "PROGRESS_TIMEOUT",
-        "NO_PICKUP",
-        "RECOVERY_ON_TIMER_EXPIRE",
-    },
-    Reason.BUSY: {"USER_BUSY", "BUSY", "BUSY_EVERYWHERE", "CALL_REJECTED", "DONTCALL", "UNWANTED"},
-    Reason.UNAVAILABLE: {
-        "USER_NOT_REGISTERED",
-        "SUBSCRIBER_ABSENT",
-        "NO_USER_RESPONSE",
-        "UNALLOCATED_NUMBER",
-        "NO_ROUTE_DESTINATION",
-        "NORMAL_TEMPORARY_FAILURE",
-        "NETWORK_OUT_OF_ORDER",
-        "DESTINATION_OUT_OF_ORDER",
-        "INVALID_GATEWAY",
-        "GATEWAY_DOWN",
-        "INVALIDARGS",
-    },
+# What else the switch may say in `DIALSTATUS`, or a caller's network of the called one.
+_OTHER_WORDS: dict[Reason, tuple[str, ...]] = {
+    Reason.NO_ANSWER: ("NOANSWER",),
+    Reason.BUSY: ("BUSY", "DONTCALL", "UNWANTED"),
+    Reason.UNAVAILABLE: ("INVALIDARGS",),
 }
-_REASON_OF_CAUSE = {cause: reason for reason, causes in _CAUSES.items() for cause in causes}
+_REASON_OF_CAUSE = {
+    cause: reason for words in (CAUSES, _OTHER_WORDS) for reason, causes in words.items() for cause in causes
+}
 # Which greeting a holiday has is the mailbox's to know; to the dialplan it is a day after hours.
 _REASONS = {reason.value: reason for reason in Reason} | {"holiday": Reason.AFTER_HOURS}
 

@@ -21,10 +21,8 @@ from esl_voicemail.dialogue import (
     Tell,
     Transfer,
 )
-from esl_voicemail.model import CALL_ID, MISREAD
+from esl_voicemail.model import CALL_ID, MISREAD, SILENCE_THRESHOLD
 
-# Mean amplitude below which a frame counts as silence, mod_voicemail's own default.
-SILENCE_THRESHOLD = 200
 RECORD_RATE = 8000
 # The name of G.722, whose 16000 samples a second its clock counts as 8000 (RFC 3551 section 4.5.2).
 _HALF_CLOCK = "G722"
