@@ -130,6 +130,9 @@ class Service:
             socket.create_connection(self.address, timeout=10).close()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:
+            # It stopped listening with this connection still waiting to be accepted: the next one says it.
+            return False
         return False
 
     @property
