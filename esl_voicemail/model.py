@@ -179,9 +179,45 @@ class Recording:
     repaired: bool = False
 
 
+class Content(StrEnum):
+    """What a recording holds for the most part."""
+
+    SPEECH = "speech"
+    SILENCE = "silence"
+    NOISE = "noise"
+    BUSY_TONE = "busy-tone"
+    FAX_TONE = "fax-tone"
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What was heard in a recording: how long somebody speaks, and how loud that is.
+
+    `level_db` is the level of the speech, of all of it where nobody speaks, in dB below full scale (RMS);
+    None of digital silence. `clipped` says that it was too loud for the line.
+    """
+
+    content: Content
+    speech_ms: int
+    level_db: float | None
+    clipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierCall:
+    """A call that the same caller made before, and whether it left a message."""
+
+    arrived_at: datetime
+    message: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Voicemail:
-    """A call that somebody is mailed of: with its recording, or, where there is none, `result` says why."""
+    """A call that somebody is mailed of: with its recording, or, where there is none, `result` says why.
+
+    `hearing` is None where nobody listened, `transcript` empty where nothing was written down. `earlier` are
+    the caller's calls of the day before, to the same mailbox, the oldest first.
+    """
 
     message_id: str
     call: Call
@@ -189,6 +225,9 @@ class Voicemail:
     ended_by: EndedBy | None
     closed_at: datetime
     result: CallResult = CallResult.RECORDED
+    hearing: Hearing | None = None
+    transcript: str = ""
+    earlier: tuple[EarlierCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ def forget(db: Connection, message_id: str, now: datetime) -> None:
             reference="",
             callback="",
             typed="",
+            transcript=None,
             audio_removed_at=func.coalesce(voicemails.c.audio_removed_at, to_ms(now)),
             forgotten_at=to_ms(now),
         )

@@ -16,10 +16,10 @@ from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import migrate, open_engine
 from esl_voicemail.journal.forgetting import Kept, forget, give_up, past_retention
 from esl_voicemail.journal.queue import Queue, enqueue
-from esl_voicemail.journal.rows import call_of_row, row_of_call
+from esl_voicemail.journal.rows import call_of_row, row_of_call, row_of_hearing
 from esl_voicemail.journal.schema import to_ms, voicemails
 from esl_voicemail.journal.writer import Writer
-from esl_voicemail.model import Call, CallResult, EndedBy, Recording, VoicemailState
+from esl_voicemail.model import Call, CallResult, EndedBy, Hearing, Recording, VoicemailState
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,15 @@ class Journal:
         *,
         now: datetime,
         typed: str = "",
+        hearing: Hearing | None = None,
+        due_at: datetime | None = None,
         timeout_seconds: float | None = None,
     ) -> bool:
         """Turn an open call into a kept message with one queued delivery a recipient.
 
-        `typed` is what the caller typed while he spoke. Returns whether this changed anything: a call that
-        is closed already stays as it is.
+        `typed` is what the caller typed while he spoke, `hearing` what was heard of him. The mails are due
+        at once, or at `due_at`. Returns whether this changed anything: a call that is closed already stays
+        as it is.
         """
 
         def work(db: Connection) -> bool:
@@ -100,11 +103,12 @@ class Journal:
                 "repaired": recording.repaired,
                 "ended_by": ended_by.value,
                 **({"typed": typed} if typed else {}),
+                **row_of_hearing(hearing),
                 "result": CallResult.RECORDED.value,
             }
             if not _close(db, message_id, VoicemailState.KEPT, now, changes):
                 return False
-            enqueue(db, message_id, recipients, now)
+            enqueue(db, message_id, recipients, now, due_at)
             return True
 
         return self._writer.write(work, timeout_seconds)

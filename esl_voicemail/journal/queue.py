@@ -201,9 +201,15 @@ class Queue:
         return Backlog(counts, from_ms(min(ages)) if ages else None)
 
 
-def enqueue(db: Connection, message_id: str, recipients: Sequence[str], now: datetime) -> None:
-    """Queue one delivery a recipient, due at once."""
-    row = {**_new(now), "message_id": message_id, "about": 0}
+def enqueue(
+    db: Connection,
+    message_id: str,
+    recipients: Sequence[str],
+    now: datetime,
+    due_at: datetime | None = None,
+) -> None:
+    """Queue one delivery a recipient, due at once or at a later time."""
+    row = {**_new(now), "due_at": to_ms(due_at or now), "message_id": message_id, "about": 0}
     if recipients:
         db.execute(insert(deliveries), [{**row, "recipient": recipient} for recipient in recipients])
 

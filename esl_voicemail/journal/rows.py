@@ -10,7 +10,9 @@ from esl_voicemail.model import (
     Call,
     Caller,
     CallResult,
+    Content,
     EndedBy,
+    Hearing,
     Promise,
     Reason,
     Recording,
@@ -74,4 +76,25 @@ def voicemail_of_row(row: Row[Any], recordings: Path) -> Voicemail:
         ended_by=None if row.ended_by is None else EndedBy(row.ended_by),
         closed_at=from_ms(row.closed_at),
         result=CallResult(row.result),
+        hearing=hearing_of_row(row),
+        transcript=row.transcript or "",
     )
+
+
+def row_of_hearing(hearing: Hearing | None) -> dict[str, Any]:
+    """Return the columns of what was heard."""
+    if hearing is None:
+        return {}
+    return {
+        "content": hearing.content.value,
+        "speech_ms": hearing.speech_ms,
+        "level_db": hearing.level_db,
+        "clipped": hearing.clipped,
+    }
+
+
+def hearing_of_row(row: Row[Any]) -> Hearing | None:
+    """Return what was heard in a call's recording, or None where nobody listened."""
+    if row.content is None:
+        return None
+    return Hearing(Content(row.content), row.speech_ms, row.level_db, bool(row.clipped))
