@@ -7,36 +7,23 @@ import os
 import pwd
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from esl_voicemail.audio import wav
-from esl_voicemail.config import Config, mailbox_of
+from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.config.folder import SUFFIX
 from esl_voicemail.config.load import shipped_greetings
 from esl_voicemail.config.source import name_of
-from esl_voicemail.errors import ComposeError, ConfigError, DiskError, JournalError, RecordingError
+from esl_voicemail.config.templates import Template
+from esl_voicemail.errors import ConfigError, DiskError, JournalError, RecordingError, TemplateError
 from esl_voicemail.journal.engine import FILE, examine
-from esl_voicemail.mail.composer import Composer
-from esl_voicemail.model import (
-    MISREAD,
-    Attempt,
-    Call,
-    Caller,
-    CallResult,
-    DeliveryState,
-    EndedBy,
-    Reason,
-    Recording,
-    Undelivered,
-    Voicemail,
-)
+from esl_voicemail.mail import rendering
+from esl_voicemail.mail.facts import facts_of
+from esl_voicemail.model import MISREAD
 from esl_voicemail.running import LOCK_FILE
+from esl_voicemail.samples import every_sort
 from esl_voicemail.spool import IDENTITY, Spool
 from esl_voicemail.storage import reserve_of
-
-SAMPLE = Path(__file__).parent / "trial" / "caller.wav"
 
 
 def problems(config: Config, *, serving: bool = False) -> list[str]:
@@ -107,46 +94,6 @@ def _seconds(path: Path, where: str) -> float:
         return wav.inspect(path).duration_ms / 1000
     except (RecordingError, OSError) as error:
         raise ConfigError([f"{where}: {path}: {error}"]) from error
-
-
-def sample(config: Config, mailbox: str) -> Voicemail:
-    """Return an invented message for a mailbox."""
-    now = datetime.now(UTC)
-    call = Call(
-        call_id="00000000-0000-4000-8000-000000000000",
-        mailbox=mailbox,
-        reason=Reason.NO_ANSWER,
-        caller=Caller("+48601234567", "Jan Kowalski", withheld=False),
-        dialled=next(iter(config.mailboxes[mailbox].numbers), ""),
-        arrived_at=now,
-        language=config.mailboxes[mailbox].language,
-    )
-    recording = Recording(SAMPLE, wav.inspect(SAMPLE).duration_ms, SAMPLE.stat().st_size, "")
-    return Voicemail("00000000000000000000000000", call, recording, EndedBy.KEY, now)
-
-
-def first_attempt(config: Config, voicemail: Voicemail) -> Attempt:
-    """Return what the first try to mail it to the first recipient of its mailbox would be."""
-    mailbox = mailbox_of(config.mailboxes, voicemail.call.mailbox)
-    return Attempt(
-        delivery_id=0,
-        voicemail=voicemail,
-        recipient=mailbox.recipients[0].address,
-        number=1,
-        queued_at=voicemail.closed_at,
-        mail_domain=config.mail.sender.domain,
-    )
-
-
-def _kinds(config: Config, mailbox: str) -> Iterator[Attempt]:
-    """One of each kind of mail to a mailbox: a voicemail, notices of both sorts, a report."""
-    told = first_attempt(config, sample(config, mailbox))
-    yield told
-    for result in (CallResult.HANGUP_IN_GREETING, CallResult.RECORD_FAILED):
-        empty = replace(told.voicemail, recording=None, ended_by=None, result=result)
-        yield replace(told, voicemail=empty)
-    for state in (DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD):
-        yield replace(told, undelivered=Undelivered(told.recipient, state, 550, "5.1.1 no such user"))
 
 
 def _rights(config: Config) -> list[str]:
@@ -282,15 +229,26 @@ def _unplayable(path: Path) -> str:
     return "" if shape.duration_ms else f"{path}: is empty"
 
 
-def _templates(config: Config) -> Iterator[str]:
+def _templates(config: Config) -> list[str]:
+    """What would keep a mail from being what its templates mean; of mailboxes that share one, told once."""
+    found: dict[str, str] = {}
+    tried: set[tuple[str, tuple[Template, ...]]] = set()
     for key, mailbox in config.mailboxes.items():
-        # The words matter here, not the codec, which takes its time.
-        composer = Composer({key: replace(mailbox, attachment="wav")}, config.mail.sender)
-        try:
-            for attempt in _kinds(config, key):
-                composer.compose(attempt)
-        except (ComposeError, RecordingError) as error:
-            yield f"{config.at('mailboxes', key)}: {error}"
+        look = mailbox.language, mailbox.templates
+        if look not in tried:
+            tried.add(look)
+            for problem in (*rendering.problems(mailbox.templates), *_failures(config, mailbox)):
+                found.setdefault(problem, key)
+    return [f"{config.at('mailboxes', key)}: {problem}" for problem, key in found.items()]
+
+
+def _failures(config: Config, mailbox: Mailbox) -> Iterator[str]:
+    for attempt in every_sort(config, mailbox.key):
+        for left_out, threaded in ((None, False), (str(config.recordings), True)):
+            try:
+                rendering.render(facts_of(attempt, mailbox, left_out, threaded=threaded), mailbox.templates)
+            except TemplateError as error:
+                yield str(error)
 
 
 def _nearest(path: Path) -> Path:

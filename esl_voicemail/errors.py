@@ -59,3 +59,7 @@ class DiskError(JournalError):
 
 class ComposeError(VoicemailError):
     """A mail cannot be built from what is kept: a person has to look."""
+
+
+class TemplateError(ComposeError):
+    """A template of the mails fails; its line names the file and line."""

@@ -93,6 +93,7 @@ class CallResult(StrEnum):
     RECORDED = "recorded"
     SALVAGED = "salvaged"  # control was lost: the file waits for recovery
     TOO_SHORT = "too_short"
+    NO_SPEECH = "no_speech"
     NO_AUDIO = "no_audio"
     HANGUP_BEFORE_ANSWER = "hangup_before_answer"
     HANGUP_IN_GREETING = "hangup_in_greeting"

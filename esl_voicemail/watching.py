@@ -4,12 +4,14 @@ Reads the configuration too, as only who reads it knows what was read. What a ch
 """
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from gevent.event import Event
 
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.folder import MAILBOXES_DIR, holds_mailbox
+from esl_voicemail.config.templates import is_template
 from esl_voicemail.workers import Workers
 
 _EVERY_SECONDS = 2.0
@@ -20,12 +22,13 @@ State = tuple[tuple[str | int, ...], ...]
 
 
 class Watch:
-    """Follows the configuration file and its folder of mailboxes."""
+    """Follows the configuration file, its folder of mailboxes, and its folders of templates."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         # Where the folder is unless the configuration names another.
         self._folder = (path.resolve().parent if path else Path.cwd()) / MAILBOXES_DIR
+        self._templates: tuple[Path, ...] = ()
         self._read: State = ()
         self._before: State = ()
         self._told: tuple[State, State] = (), ()
@@ -35,9 +38,9 @@ class Watch:
         """Read the configuration as it is now; ConfigError as from `load`. What changes later is a change."""
         self._read = self.look()
         config = load(self._path)
-        if config.mailboxes_dir == self._folder:
+        if (config.mailboxes_dir, config.template_folders) == (self._folder, self._templates):
             return config
-        self._folder = config.mailboxes_dir
+        self._folder, self._templates = config.mailboxes_dir, config.template_folders
         self._read = self.look()
         return load(self._path)
 
@@ -58,16 +61,20 @@ class Watch:
 
     def look(self) -> State:
         """Return the files' state; whatever is wrong with them is a state too."""
-        files = [] if self._path is None else [self._path]
-        try:
-            files += sorted(filter(holds_mailbox, self._folder.iterdir()))
-        except OSError as error:
-            return (*map(_state, files), (str(self._folder), str(error.errno)))
-        return tuple(map(_state, files))
+        files = () if self._path is None else (_state(self._path),)
+        templates = [_states(folder, is_template) for folder in self._templates]
+        return (*files, *_states(self._folder, holds_mailbox), *chain.from_iterable(templates))
 
     def stop(self) -> None:
         """End `run`."""
         self._stopping.set()
+
+
+def _states(folder: Path, counts: Callable[[Path], bool]) -> State:
+    try:
+        return tuple(map(_state, sorted(filter(counts, folder.iterdir()))))
+    except OSError as error:
+        return ((str(folder), str(error.errno)),)
 
 
 def _state(path: Path) -> tuple[str | int, ...]:

@@ -295,45 +295,46 @@ class TestInstallation:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("{{ nobody_says_this }}", "template of the mail: 'nobody_says_this' is undefined"),
-            ("{% if %}", "template of the mail: Expected an expression, got 'end of statement block'"),
+            ("{{ nobody_says_this }}", "'nobody_says_this' is undefined"),
+            ("{% if %}", "Expected an expression, got 'end of statement block'"),
         ],
     )
-    @pytest.mark.parametrize("kind", ["call", "voicemail", "notice", "report"])
+    @pytest.mark.parametrize("name", ["call", "voicemail", "empty", "failed", "undelivered"])
     def test_a_template_that_fails_is_told_for_the_mailbox_that_needs_it(
-        self, tmp_path: Path, check: Check, kind: str, text: str, said: str
+        self, tmp_path: Path, check: Check, name: str, text: str, said: str
     ) -> None:
-        package = self.installed(tmp_path / "program")
-        (package / "mail" / "templates" / f"en.{kind}.j2").write_text(text)
+        template = self.installed(tmp_path / "program") / "mail" / "templates" / f"en.{name}.j2"
+        template.write_text(f"{{# a comment #}}\n{text}")
 
-        assert check(tmp_path / "program") == [f"voicemail.yaml:4: mailboxes.help: {said}"]
+        assert check(tmp_path / "program") == [f"voicemail.yaml:4: mailboxes.help: {template}:2: {said}"]
 
     @pytest.mark.parametrize(
-        "branch",
+        ("name", "branch"),
         [
-            "{% if technical %}{{ nobody_says_this }}{% endif %}",
-            "{% if not technical %}{{ nobody_says_this }}{% endif %}",
+            ("voicemail", "{% if left_out %}{{ nobody_says_this }}{% endif %}"),
+            ("voicemail", "{% if transcript and clipped %}{{ nobody_says_this }}{% endif %}"),
+            ("voicemail", "{% if withheld %}{{ nobody_says_this }}{% endif %}"),
+            ("empty", "{% if threaded %}{{ nobody_says_this }}{% endif %}"),
+            ("failed", "{% if not threaded %}{{ nobody_says_this }}{% endif %}"),
+            ("undelivered", "{% if not given_up %}{{ nobody_says_this }}{% endif %}"),
         ],
     )
-    def test_a_notice_is_tried_with_and_without_a_fault_of_ours(
-        self, tmp_path: Path, check: Check, branch: str
-    ) -> None:
-        package = self.installed(tmp_path / "program")
-        notice = package / "mail" / "templates" / "en.notice.j2"
-        notice.write_text(notice.read_text() + branch)
+    def test_every_sort_of_mail_is_tried(self, tmp_path: Path, check: Check, name: str, branch: str) -> None:
+        template = self.installed(tmp_path / "program") / "mail" / "templates" / f"en.{name}.j2"
+        template.write_text(template.read_text() + branch)
 
-        assert check(tmp_path / "program") == [
-            "voicemail.yaml:4: mailboxes.help: template of the mail: 'nobody_says_this' is undefined"
-        ]
+        (said,) = check(tmp_path / "program")
+        assert said.startswith(f"voicemail.yaml:4: mailboxes.help: {template}:")
+        assert said.endswith(": 'nobody_says_this' is undefined")
 
-    @pytest.mark.parametrize("kind", ["voicemail", "notice", "report"])
+    @pytest.mark.parametrize("kind", ["voicemail", "empty", "failed", "undelivered"])
     def test_a_template_that_is_missing_is_told(self, tmp_path: Path, check: Check, kind: str) -> None:
         package = self.installed(tmp_path / "program")
         (package / "mail" / "templates" / f"pl.{kind}.j2").unlink()
 
-        assert check(tmp_path / "program") == [
-            f"voicemail.yaml:2: mailboxes.sales: template of the mail: pl.{kind}.j2"
-        ]
+        (said,) = check(tmp_path / "program")
+        assert said.startswith("voicemail.yaml:2: mailboxes.sales: ")
+        assert said.endswith(f": there is no template pl.{kind}.j2")
 
     def test_shipped_sounds_that_the_switch_would_misread_belong_elsewhere(
         self, tmp_path: Path, check: Check

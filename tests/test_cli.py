@@ -510,7 +510,7 @@ class TestMailbox:
         assert settings["keep_digits"] == {"value": True, "from": "built in"}
         assert settings["operator"]["value"] is None
         # Every setting there is has its place.
-        assert settings.keys() >= MailboxSection.model_fields.keys() - {"greetings", "promises"}
+        assert settings.keys() >= MailboxSection.model_fields.keys() - {"greetings", "promises", "templates"}
 
     def line(self, told: Told, begins: str) -> int:
         lines = (told.folder / "voicemail.yaml").read_text().splitlines()

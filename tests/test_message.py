@@ -18,16 +18,21 @@ from hypothesis import strategies as st
 
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import MailAddress, mail_address
-from esl_voicemail.mail.message import POLICY, Attachment, compose, file_name, message_id
-from esl_voicemail.mail.words import duration, moment, telephone
+from esl_voicemail.mail.forms import duration, duration_words, moment, telephone
+from esl_voicemail.mail.headers import message_id
+from esl_voicemail.mail.message import POLICY, Attachment, compose, file_name
+from esl_voicemail.mail.words import ENDINGS
 from esl_voicemail.model import (
     TECHNICAL,
     Attempt,
     Call,
     Caller,
     CallResult,
+    Content,
     DeliveryState,
+    EarlierCall,
     EndedBy,
+    Hearing,
     Reason,
     Recording,
     Undelivered,
@@ -47,7 +52,7 @@ HEADERS = {
     "Date",
     "Message-ID",
     "Auto-Submitted",
-    "Message-Context",
+    "X-Auto-Response-Suppress",
     "MIME-Version",
     "Content-Type",
 }
@@ -58,15 +63,16 @@ TAGS = {
     "meta": {"charset", "name", "content"},
     "title": set(),
     "style": set(),
-    "body": set(),
-    "div": {"class"},
-    "h1": set(),
-    "a": {"href"},
-    "table": {"role"},
+    "body": {"class", "style"},
+    "div": {"class", "style"},
+    "h1": {"style"},
+    "bdi": set(),
+    "a": {"class", "href", "style"},
+    "table": {"role", "style"},
     "tr": {"class"},
-    "th": set(),
-    "td": set(),
-    "code": set(),
+    "th": {"style"},
+    "td": {"style"},
+    "code": {"style"},
 }
 
 NASTY = [
@@ -199,7 +205,11 @@ def bodies(mail: EmailMessage) -> tuple[str, str]:
     assert text is not None
     assert html is not None
     assert list(mail.iter_attachments()) == []
-    return text.get_content(), html.get_content()
+    return lines(text), lines(html)
+
+
+def lines(part: Any) -> str:
+    return part.get_content().replace("\r\n", "\n")
 
 
 def parts(mail: EmailMessage) -> tuple[str, str, bytes]:
@@ -208,7 +218,7 @@ def parts(mail: EmailMessage) -> tuple[str, str, bytes]:
     assert text is not None
     assert html is not None
     [attached] = mail.iter_attachments()
-    return text.get_content(), html.get_content(), attached.get_content()
+    return lines(text), lines(html), attached.get_content()
 
 
 def sent(message: EmailMessage) -> bytes:
@@ -243,6 +253,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.preheader: str | None = None
         self.odd: list[str] = []
         self.feed(html)
         self.close()
@@ -251,6 +262,18 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag == "body":
             self.text = ""  # what was said before is shown nowhere
+        if (dict(attrs).get("style") or "").startswith("display: none"):
+            self.preheader = ""
+
+    @property
+    def links(self) -> list[str | None]:
+        """Where the page leads."""
+        return [attributes["href"] for tag, attributes in self.tags if tag == "a"]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "div" and self.preheader == "":
+            # Lists of mails show it beside the subject, the mail itself does not.
+            self.preheader, self.text = self.text.strip(), ""
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -268,6 +291,8 @@ class Page(HTMLParser):
 def well_formed(raw: bytes) -> None:
     """What holds of every mail: RFC 5322 sections 2.1.1 and 2.3, RFC 2047."""
     assert re.search(rb"(?<!\r)\n|\r(?!\n)", raw) is None
+    # Bodies are quoted-printable or base64 (RFC 2045 section 6.7).
+    assert max(map(len, raw.partition(b"\r\n\r\n")[2].split(b"\r\n"))) <= 76
     assert max(map(len, raw.split(b"\r\n"))) <= 998
     assert head(raw).isascii()
     lines = head(raw).split(b"\r\n")
@@ -278,20 +303,38 @@ def well_formed(raw: bytes) -> None:
     assert all(len(word) <= 75 for word in re.findall(rb"=\?[^?]+\?[^?]+\?[^?]*\?=", head(raw)))
 
 
+def to_sort_by(told: Voicemail, kind: str = "voicemail") -> dict[str, str]:
+    """What the headers for filters are to say."""
+    call = told.call
+    found = {"X-Voicemail-Kind": kind, "X-Voicemail-Mailbox": call.mailbox}
+    if kind != "undelivered":
+        found["X-Voicemail-Reason"] = call.reason.value
+        number = "" if call.caller.withheld else call.caller.number
+        found["X-Voicemail-Caller"] = number or ("withheld" if call.caller.withheld else "unknown")
+        found |= {"X-Voicemail-Reference": call.reference} if call.reference else {}
+        found |= {"X-Voicemail-Digits": call.typed} if call.typed else {}
+    if kind == "voicemail":
+        assert told.recording is not None
+        found["X-Voicemail-Duration"] = str(round(told.recording.duration_ms / 1000))
+        found["Message-Context"] = "voice-message"
+    return found | {"X-Voicemail-Message": told.message_id, "X-Voicemail-Call": call.call_id}
+
+
 def right(
     raw: bytes,
     sender: MailAddress,
     recipient: MailAddress,
     reply_to: MailAddress | None,
-    *,
-    audio: bool = True,
+    filters: dict[str, str],
 ) -> None:
-    """The header set, once each, and every address as configured, for new and for old readers."""
+    """The header set, once each, and every address and text as meant, for new and for old readers."""
     mail = read(raw)
-    expected = (HEADERS | ({"Reply-To"} if reply_to else set())) - (set() if audio else {"Message-Context"})
+    expected = HEADERS | ({"Reply-To"} if reply_to else set()) | filters.keys()
     assert sorted(mail.keys()) == sorted(expected)
     assert sorted(message_from_bytes(raw, policy=policy.compat32).keys()) == sorted(expected)
     assert [header.defects for header in mail.values() if getattr(header, "defects", ())] == []
+    for name, value in filters.items():
+        assert legacy(raw, name) == mail[name] == value
     for name, who in {"From": sender, "To": recipient, "Reply-To": reply_to}.items():
         if who is not None:
             [found] = mail[name].addresses
@@ -334,7 +377,7 @@ def test_whatever_the_caller_is_called_the_mail_is_well_formed_and_says_so(
     )
     raw = sent(bring(kept, box))
     well_formed(raw)
-    right(raw, SENDER, RECIPIENT, None)
+    right(raw, SENDER, RECIPIENT, None, to_sort_by(kept))
     mail = read(raw)
     text, html, attached = parts(mail)
     assert attached == AUDIO.content
@@ -347,8 +390,7 @@ def test_whatever_the_caller_is_called_the_mail_is_well_formed_and_says_so(
         assert said in page.text
     if caller.name:
         assert one_line(caller.name, 40).rstrip("…") in mail["Subject"]
-    links = [str(attributes["href"]) for tag, attributes in page.tags if tag == "a"]
-    assert all(re.fullmatch(r"tel:\+?[0-9][0-9;=ext-]*", link) for link in links)
+    assert all(re.fullmatch(r"tel:\+?[0-9][0-9;=ext-]*", str(link)) for link in page.links)
 
 
 @settings(deadline=None, max_examples=100)
@@ -373,13 +415,14 @@ def test_whatever_the_caller_and_the_server_say_a_notice_and_a_report_hold_it_as
     told = empty(result, number=number, name=name, withheld=withheld, reference=reference, queue=queue)
     said = Undelivered("anna@example.com", state, code, one_line(reply, 400))
     call = told.call
-    for message, to, texts in (
-        (notify(told, box), RECIPIENT, (call.caller.name, box.name, call.queue, call.reference)),
-        (report(told, box, said), OPERATOR, (call.caller.name, box.name, said.reply)),
+    notice = "failed" if result in TECHNICAL else "empty"
+    for message, to, kind, texts in (
+        (notify(told, box), RECIPIENT, notice, (call.caller.name, box.name, call.queue, call.reference)),
+        (report(told, box, said), OPERATOR, "undelivered", (call.caller.name, box.name, said.reply)),
     ):
         raw = sent(message)
         well_formed(raw)
-        right(raw, SENDER, to, None, audio=False)
+        right(raw, SENDER, to, None, to_sort_by(told, kind))
         mail = read(raw)
         text, html = bodies(mail)
         page = Page(html)
@@ -389,8 +432,7 @@ def test_whatever_the_caller_and_the_server_say_a_notice_and_a_report_hold_it_as
         for one in texts:
             assert one in text
             assert one in page.text
-        links = [str(attributes["href"]) for tag, attributes in page.tags if tag == "a"]
-        assert all(re.fullmatch(r"tel:\+?[0-9][0-9;=ext-]*", link) for link in links)
+        assert all(re.fullmatch(r"tel:\+?[0-9][0-9;=ext-]*", str(link)) for link in page.links)
         assert legacy(raw, "Subject") == mail["Subject"]
 
 
@@ -423,7 +465,7 @@ def test_display_names_of_any_kind_survive_for_new_and_old_programs(sender, reci
     ]
     raw = sent(bring(voicemail(), mailbox(reply_to=who[2]), who[0], who[1]))
     well_formed(raw)
-    right(raw, *who)
+    right(raw, *who, to_sort_by(voicemail()))
 
 
 @pytest.mark.parametrize(
@@ -441,7 +483,7 @@ def test_addresses_as_configured_arrive_as_configured(text):
     who = mail_address(text)
     raw = sent(bring(voicemail(), mailbox(reply_to=who), who, who))
     well_formed(raw)
-    right(raw, who, who, who)
+    right(raw, who, who, who, to_sort_by(voicemail()))
 
 
 def test_the_mail_reads_as_documented():
@@ -455,7 +497,7 @@ def test_the_mail_reads_as_documented():
     [attached] = mail.iter_attachments()
     assert attached.get_content_type() == "audio/wav"
     assert attached["Content-Duration"] == "21"
-    assert attached.get_filename() == "2026-07-15_1230_48601234567_sales.wav"
+    assert attached.get_filename() == "2026-07-15_1230_48601234567_sprzedaz.wav"
     text, html, _ = parts(mail)
     for said in (
         "Jan Kowalski",
@@ -472,7 +514,7 @@ def test_the_mail_reads_as_documented():
 def test_a_reply_goes_where_the_mailbox_says():
     reply_to = MailAddress("Biuro", "office@example.com")
     raw = sent(bring(voicemail(), mailbox(reply_to=reply_to)))
-    right(raw, SENDER, RECIPIENT, reply_to)
+    right(raw, SENDER, RECIPIENT, reply_to, to_sort_by(voicemail()))
 
 
 @settings(deadline=None)
@@ -555,6 +597,7 @@ WHY = {
     CallResult.HANGUP_BEFORE_ANSWER: ("rozłączyła się, zanim", "hung up before voicemail answered"),
     CallResult.HANGUP_IN_GREETING: ("rozłączyła się podczas powitania", "hung up during the greeting"),
     CallResult.TOO_SHORT: ("za krótkie na wiadomość", "too short for a message"),
+    CallResult.NO_SPEECH: ("nikt nic nie powiedział", "nobody said anything"),
     CallResult.NO_AUDIO: ("nic się nie nagrało", "nothing was recorded"),
     CallResult.RECORD_FAILED: ("nie zapisała nagrania", "did not save the recording"),
     CallResult.SWITCH_STALLED: ("przestała odpowiadać", "stopped answering"),
@@ -571,20 +614,22 @@ def test_a_notice_tells_who_called_and_why_there_is_no_audio(result, language):
     )
     raw = sent(notify(told, mailbox(language=language, reply_to=OPERATOR)))
     well_formed(raw)
-    right(raw, SENDER, RECIPIENT, OPERATOR, audio=False)
+    kind = "failed" if result in TECHNICAL else "empty"
+    right(raw, SENDER, RECIPIENT, OPERATOR, to_sort_by(told, kind))
     mail = read(raw)
     assert mail["Date"].datetime == told.closed_at
     text, html = bodies(mail)
     page = Page(html)
     wanted = {
-        "pl": ("+48 601 234 567", "środa, 15 lipca 2026, 12:30 (+02:00)", "Sprzedaż", "kolejka VIP", "A-7"),
-        "en": ("+48 601 234 567", "Wednesday, 15 July 2026, 12:30 (+02:00)", "queue VIP", "1 min 3 s", "A-7"),
+        "pl": ("601 234 567 (+48 601 234 567)", "środa, 15 lipca 2026, 12:30 (+02:00)", "Sprzedaż", "A-7"),
+        "en": ("601 234 567 (+48 601 234 567)", "Wednesday, 15 July 2026, 12:30 (+02:00)", "Sprzedaż", "A-7"),
     }[language]
+    waited = {"pl": "czekanie w kolejce VIP: 1 min 3 s", "en": "waited 1 min 3 s in the queue VIP"}[language]
     why = WHY.get(result, ("nagranie nie powstało", "there is no recording"))[language == "en"]
-    for said in ("Jan Kowalski", *wanted, why, told.call.call_id, told.message_id):
+    for said in ("Jan Kowalski", *wanted, waited, why, told.call.call_id, told.message_id):
         assert said in text
         assert said in page.text
-    assert ("a", {"href": "tel:+48-601-234-567"}) in page.tags
+    assert page.links == ["tel:+48-601-234-567"]
     technical = result in TECHNICAL
     assert (("tr", {"class": "note"}) in page.tags) == technical
     spoken = {"pl": "coś powiedziała", "en": "may have spoken"}[language]
@@ -646,7 +691,7 @@ def test_a_report_tells_who_did_not_get_what_why_and_what_to_do(language, state,
     raw = sent(report(kept, mailbox(language=language, reply_to=RECIPIENT), undelivered))
     well_formed(raw)
     # Who answers it does not mean the mailbox's callers.
-    right(raw, SENDER, OPERATOR, None, audio=False)
+    right(raw, SENDER, OPERATOR, None, to_sort_by(kept, "undelivered"))
     text, html = bodies(read(raw))
     page = Page(html)
     when = {"pl": "środa, 15 lipca 2026, 12:30", "en": "Wednesday, 15 July 2026, 12:30"}[language]
@@ -741,25 +786,27 @@ def test_a_named_caller_with_a_withheld_number_keeps_the_name():
 
 
 @pytest.mark.parametrize(
-    ("number", "shown", "link"),
+    ("number", "region", "shown", "national", "link"),
     [
-        ("48601234567", "+48 601 234 567", "tel:+48-601-234-567"),
-        ("+48601234567", "+48 601 234 567", "tel:+48-601-234-567"),
-        ("0048601234567", "+48 601 234 567", "tel:+48-601-234-567"),
-        ("601234567", "+48 601 234 567", "tel:+48-601-234-567"),
-        ("221234567", "+48 22 123 45 67", "tel:+48-22-123-45-67"),
-        ("+442079460958", "+44 20 7946 0958", "tel:+44-20-7946-0958"),
-        ("anna", "anna", ""),
-        ("1001", "1001", "tel:1001"),
-        ("112", "112", "tel:112"),
-        ("*97", "*97", ""),
-        ("٤٢", "٤٢", ""),
-        ("", "", ""),
+        ("48601234567", "PL", "+48 601 234 567", "601 234 567", "tel:+48-601-234-567"),
+        ("+48601234567", "PL", "+48 601 234 567", "601 234 567", "tel:+48-601-234-567"),
+        ("0048601234567", "PL", "+48 601 234 567", "601 234 567", "tel:+48-601-234-567"),
+        ("601234567", "PL", "+48 601 234 567", "601 234 567", "tel:+48-601-234-567"),
+        ("221234567", "PL", "+48 22 123 45 67", "22 123 45 67", "tel:+48-22-123-45-67"),
+        ("+442079460958", "PL", "+44 20 7946 0958", "", "tel:+44-20-7946-0958"),
+        ("+442079460958", "GB", "+44 20 7946 0958", "020 7946 0958", "tel:+44-20-7946-0958"),
+        ("+12125550123", "CA", "+1 212-555-0123", "(212) 555-0123", "tel:+1-212-555-0123"),
+        ("anna", "PL", "anna", "", ""),
+        ("1001", "PL", "1001", "", "tel:1001"),
+        ("112", "PL", "112", "", "tel:112"),
+        ("*97", "PL", "*97", "", ""),
+        ("٤٢", "PL", "٤٢", "", ""),
+        ("", "PL", "", "", ""),
     ],
 )
-def test_a_number_is_shown_and_linked_in_its_international_form(number, shown, link):
-    found = telephone(number, "PL")
-    assert (found.shown, found.link) == (shown, link)
+def test_a_number_is_shown_in_its_forms_and_linked(number, region, shown, national, link):
+    found = telephone(number, region)
+    assert (found.shown, found.national, found.link) == (shown, national, link)
 
 
 @settings(deadline=None)
@@ -817,11 +864,227 @@ def test_a_duration_is_said_in_minutes_and_seconds(ms, said):
     assert duration(ms) == said
 
 
+@pytest.mark.parametrize(
+    ("ms", "language", "said"),
+    [
+        (0, "pl", "0 sekund"),
+        (900, "pl", "1 sekunda"),
+        (22_000, "pl", "22 sekundy"),
+        (25_000, "pl", "25 sekund"),
+        (60_000, "pl", "1 minuta"),
+        (125_300, "pl", "2 minuty 5 sekund"),
+        (301_000, "pl", "5 minut 1 sekunda"),
+        (900, "en", "1 second"),
+        (63_000, "en", "1 minute 3 seconds"),
+        (120_000, "en", "2 minutes"),
+    ],
+)
+def test_a_duration_has_its_plural_forms(ms, language, said):
+    assert duration_words(ms, language) == said
+
+
+# --- how it was recorded -----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("language", ["pl", "en"])
 @pytest.mark.parametrize("ended_by", list(EndedBy))
-def test_only_an_ending_that_cost_words_is_mentioned(language, ended_by):
+def test_how_it_ended_is_said_and_stressed_where_that_cost_words(language, ended_by):
     kept = voicemail(ended_by=ended_by)
     text, html, _ = parts(read(sent(bring(kept, mailbox(language=language)))))
-    noted = {"pl": "Uwaga:", "en": "Note:"}[language] in text
-    assert noted == (ended_by in {EndedBy.LIMIT, EndedBy.CUT})
-    assert noted == ('class="note"' in html)
+    ended, noted = {"pl": ("Zakończone:", "Uwaga:"), "en": ("Ended:", "Note:")}[language]
+    cut = ended_by in {EndedBy.LIMIT, EndedBy.CUT}
+    assert (noted in text) == ('class="note"' in html) == cut
+    assert (ended in text) != cut
+    assert ENDINGS[language][ended_by] in text
+
+
+def heard(content: Content, speech_ms: int = 0, *, clipped: bool = False) -> Voicemail:
+    return replace(voicemail(), hearing=Hearing(content, speech_ms, -31.5, clipped))
+
+
+@pytest.mark.parametrize(
+    ("hearing", "language", "said"),
+    [
+        (heard(Content.SPEECH, 14_000), "pl", ["Długość:            21 s, w tym mowa 14 s"]),
+        (heard(Content.SPEECH, 14_000), "en", ["Duration:           21 s, 14 s of it speech"]),
+        (heard(Content.BUSY_TONE), "pl", ["w tym mowa 0 s", "W nagraniu:         tylko sygnał zajętości"]),
+        (heard(Content.FAX_TONE), "en", ["0 s of it speech", "In the recording:   nothing but a fax tone"]),
+        (
+            heard(Content.SPEECH, 9_000, clipped=True),
+            "en",
+            ["Quality:            the recording is distorted"],
+        ),
+        (voicemail(), "en", ["Duration:           21 s\n"]),
+    ],
+)
+def test_what_was_heard_is_said(hearing, language, said):
+    text, _, _ = parts(read(sent(bring(hearing, mailbox(language=language)))))
+    assert [one for one in said if one not in text] == []
+
+
+def test_a_notice_of_a_recording_without_speech_says_what_was_in_it():
+    told = replace(empty(CallResult.NO_SPEECH), hearing=Hearing(Content.SILENCE, 0, None, clipped=False))
+    text, _ = bodies(notify(told, mailbox()))
+    assert "W nagraniu:         tylko cisza" in text
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<b>&lt;</b>\n</div><script>", "=?utf-8?q?x?=\n.\nFrom here", "Dzień dobry\nŁoś"]
+)
+def test_what_a_caller_said_is_written_down_as_text(hostile):
+    kept = replace(voicemail(), transcript=hostile)
+    text, html, _ = parts(read(sent(bring(kept, mailbox()))))
+    page = Page(html)
+    assert [line for line in hostile.split("\n") if f"  {line}\n" not in text] == []
+    assert hostile in page.text
+    assert all(tag in TAGS and set(attributes) <= TAGS[tag] for tag, attributes in page.tags)
+    assert page.odd == []
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("pl", "za duże dla serwera poczty"), ("en", "too large for the mail server")],
+)
+def test_a_mail_that_cannot_carry_its_audio_says_where_that_is_kept(language, said):
+    told = attempt()
+    mail = compose(told, mailbox(language=language), SENDER, RECIPIENT, left_out="/var/spool/vm/sales.01.wav")
+    raw = sent(mail)
+    well_formed(raw)
+    right(raw, SENDER, RECIPIENT, None, to_sort_by(told.voicemail))
+    text, html = bodies(read(raw))
+    for body in (text, Page(html).text):
+        assert said in body
+        assert "/var/spool/vm/sales.01.wav" in body
+        assert "w załączniku." not in body.replace("nie ma go w załączniku.", "")
+
+
+# --- how often ---------------------------------------------------------------------------------------
+
+NOON = datetime(2026, 7, 15, 10, 0, tzinfo=UTC)
+YESTERDAY = EarlierCall(datetime(2026, 7, 14, 21, 59, tzinfo=UTC), message=True)  # 23:59 in Warsaw
+AT_MIDNIGHT = EarlierCall(datetime(2026, 7, 14, 22, 0, tzinfo=UTC), message=True)
+AT_NINE = EarlierCall(datetime(2026, 7, 15, 7, 2, tzinfo=UTC), message=False)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "language", "said"),
+    [
+        ((), "pl", ""),
+        ((YESTERDAY,), "pl", ""),
+        ((AT_NINE,), "pl", "2. połączenie dzisiaj"),
+        ((YESTERDAY, AT_NINE), "en", "2nd call today"),
+        ((AT_MIDNIGHT, AT_NINE), "pl", "3. połączenie dzisiaj, ostatnia wiadomość 00:00"),
+        ((AT_MIDNIGHT, AT_NINE), "en", "3rd call today, last message 00:00"),
+        ((AT_MIDNIGHT,) * 10, "en", "11th call today, last message 00:00"),
+        ((AT_MIDNIGHT,) * 20, "en", "21st call today, last message 00:00"),
+    ],
+)
+def test_the_reader_knows_which_call_of_the_day_it_is(earlier, language, said):
+    kept = replace(voicemail(arrived_at=NOON), earlier=earlier)
+    text, html, _ = parts(read(sent(bring(kept, mailbox(language=language)))))
+    label = {"pl": "Ponownie:", "en": "Again:"}[language]
+    assert re.findall(rf"^{label} +(.*)$", text, re.MULTILINE) == ([said] if said else [])
+    assert said in Page(html).text
+
+
+def test_a_list_of_mails_shows_the_essence_beside_the_subject():
+    kept = replace(voicemail(arrived_at=NOON, reason=Reason.AFTER_HOURS), earlier=(AT_NINE,))
+    _, html, _ = parts(read(sent(bring(kept, mailbox()))))
+    assert Page(html).preheader == "21 sekund, poza godzinami pracy, 2. połączenie dzisiaj"
+
+
+# --- how it is sorted, answered and threaded ---------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=100)
+@given(name=names, number=names, ours=names)
+@example(name="ceo@example.com", number="48601234567", ours="Poczta głosowa")
+@example(name="", number="", ours="")
+def test_the_caller_may_stand_in_the_name_of_our_address_and_in_nothing_else(name, number, ours):
+    kept = voicemail(name=name, number=number)
+    sender = MailAddress(one_line(ours, 100), SENDER.address)
+    raw = sent(bring(kept, mailbox(caller_in_from=True), sender))
+    well_formed(raw)
+    shown, address = legacy_address(raw, "From")
+    assert address == SENDER.address
+    assert [one.addr_spec for one in read(raw)["From"].addresses] == [SENDER.address]
+    called = shown.removesuffix(f"({sender.name})").strip() if sender.name else shown
+    assert "@" not in called or not (kept.call.caller.name or kept.call.caller.number)
+    assert one_line(kept.call.caller.name.replace("@", " at "), 30).rstrip("…") in shown
+
+
+def test_the_caller_is_shown_as_sender_where_the_mailbox_wants_it():
+    box = mailbox(caller_in_from=True)
+    for mail, name in (
+        (bring(voicemail(name="Jan Łoś"), box), "Jan Łoś, +48 601 234 567 (Poczta głosowa)"),
+        (bring(voicemail(), box), "+48 601 234 567 (Poczta głosowa)"),
+        (bring(voicemail(number="", withheld=True), box), "Poczta głosowa"),
+        (report(voicemail(name="Jan"), box, FAILED), "Poczta głosowa"),
+    ):
+        assert legacy_address(sent(mail), "From") == (name, SENDER.address)
+
+
+def test_one_caller_s_mails_are_one_conversation_where_the_mailbox_wants_it():
+    box = mailbox(thread_callers=True)
+    another = replace(voicemail(name="Jan", duration_ms=5_000), message_id="01KC3MZ0000000000000000001")
+    mails = [
+        bring(voicemail(), box),
+        bring(another, box),
+        notify(empty(CallResult.TOO_SHORT), box),
+        notify(empty(CallResult.RECORD_FAILED), box),
+    ]
+    assert {mail["Subject"] for mail in map(read, map(sent, mails))} == {
+        "Połączenia: +48 601 234 567 (Sprzedaż)"
+    }
+    [root] = {mail["References"] for mail in mails}
+    assert re.fullmatch(r"<caller\.[0-9a-f]{16}@example\.com>", root)
+    assert root not in {mail["Message-ID"] for mail in mails}
+    others = [
+        bring(voicemail(number="48601234568"), box),
+        bring(voicemail(), replace(box, key="service")),
+    ]
+    assert root not in {mail["References"] for mail in others}
+    for mail in (
+        bring(voicemail(), mailbox()),
+        bring(voicemail(number="", withheld=True), box),
+        bring(voicemail(withheld=True), box),
+        report(voicemail(), box, FAILED),
+    ):
+        assert "References" not in mail
+        assert "Połączenia" not in mail["Subject"]
+
+
+def test_the_team_is_shown_where_the_mailbox_wants_replies_to_reach_all():
+    team = (RECIPIENT, MailAddress("Łoś, Jan", "jan@example.com"), MailAddress("", f"{'x' * 60}@example.com"))
+    box = mailbox(recipients=team, show_recipients=True)
+    raw = sent(bring(voicemail(), box))
+    well_formed(raw)
+    assert [one.addr_spec for one in read(raw)["To"].addresses] == [one.address for one in team]
+    # One who is no recipient any more, or the operator, sees himself alone.
+    gone = MailAddress("", "gone@example.com")
+    for mail, alone in (
+        (bring(voicemail(), box, recipient=gone), gone),
+        (report(voicemail(), box, FAILED), OPERATOR),
+    ):
+        assert read(sent(mail))["To"] == alone.address
+
+
+def test_an_important_mailbox_says_so():
+    assert "Importance" not in bring(voicemail(), mailbox())
+    assert bring(voicemail(), mailbox(important=True))["Importance"] == "high"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Sprzedaż", "sprzedaz"),
+        ("Poczta – sprzedaż", "poczta-sprzedaz"),
+        ("Łódź / dział #2", "lodz-dzial-2"),
+        ("!!!", "sales"),
+        ("", "sales"),
+        ("x" * 90, "x" * 40),
+        ("../../etc/passwd", "etc-passwd"),
+    ],
+)
+def test_the_file_is_named_by_the_mailbox_s_name(name, said):
+    assert file_name(voicemail(), mailbox(name=name), "mp3") == f"2026-07-15_1230_48601234567_{said}.mp3"

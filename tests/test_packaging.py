@@ -97,9 +97,9 @@ class TestContents:
             *(
                 f"mail/templates/{language}.{kind}.j2"
                 for language in ("pl", "en")
-                for kind in ("call", "voicemail", "notice", "report")
+                for kind in ("call", "voicemail", "empty", "failed", "undelivered")
             ),
-            *(f"mail/templates/{shown}.j2" for shown in ("subject", "plain.txt", "card.html")),
+            *(f"mail/templates/{shown}.j2" for shown in ("subject", "mail.txt", "mail.html")),
             "journal/migrations/env.py",
             "journal/migrations/versions/v0001_calls_and_deliveries.py",
             *(

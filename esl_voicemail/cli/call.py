@@ -11,7 +11,6 @@ from typing import Any
 import gevent
 
 from esl_voicemail.audio.convert import pcm
-from esl_voicemail.checks import SAMPLE
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import CannotReachError, RecordingError, VoicemailError
@@ -19,6 +18,7 @@ from esl_voicemail.journal import JournalReader
 from esl_voicemail.journal.reader import Story
 from esl_voicemail.model import Reason, VoicemailState
 from esl_voicemail.running import listening
+from esl_voicemail.samples import SAMPLE
 from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome, place_call
 

@@ -96,6 +96,10 @@ def _settings(config: Config, mailbox: Mailbox) -> Iterator[tuple[str, Setting]]
         "review": mailbox.review,
         "ask_number": mailbox.ask_number,
         "operator": mailbox.operator,
+        "caller_in_from": mailbox.caller_in_from,
+        "thread_callers": mailbox.thread_callers,
+        "show_recipients": mailbox.show_recipients,
+        "important": mailbox.important,
     }
     for name, value in values.items():
         yield name, (value, _text(value), config.origin(mailbox.key, name))
@@ -111,6 +115,9 @@ def _settings(config: Config, mailbox: Mailbox) -> Iterator[tuple[str, Setting]]
         if said:
             sound = str(said[0])
             yield f"promise {kind}", (sound, sound, config.origin(mailbox.key, "promises", said[1]))
+    for template in mailbox.templates:
+        at = config.origin(mailbox.key, "templates")
+        yield f"template {template.name}", (template.file, template.file, at)
     for name, prompt in mailbox.prompts.items():
         yield f"sound {name}", (str(prompt), str(prompt), BUILT_IN)
 

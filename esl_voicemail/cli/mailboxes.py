@@ -17,6 +17,7 @@ _TEXTS = (
     ("--timezone", "ZONE", "such as Europe/Warsaw"),
     ("--region", "PL", "how telephone numbers without a country are read"),
     ("--holidays", "PL", "the country whose public holidays close it; `none` for no country's"),
+    ("--templates", "FOLDER", "templates of its own for its mails"),
     ("--operator", "EXTENSION", "whom key 0 reaches: 1000, or '1000 XML default'"),
 )
 _LISTS = (
@@ -38,6 +39,10 @@ _SWITCHES = (
     ("--keep-digits", "digits typed during the recording are kept"),
     ("--review", "the caller may listen to the message and record it again"),
     ("--ask-number", "who withholds the number is asked for one"),
+    ("--caller-in-from", "its mails show the caller as their sender, beside our address"),
+    ("--thread-callers", "the mails of one caller are one conversation"),
+    ("--show-recipients", "its mails show all recipients, so that a reply to all reaches them"),
+    ("--important", "its mails are marked as important"),
 )
 _PAIRS = (
     ("--hours", "hours", "DAYS=TIMES", "business hours: mon-fri=08:00-12:00,13:00-16:00"),

@@ -4,14 +4,14 @@ import argparse
 import sys
 from typing import Any
 
-from esl_voicemail.checks import first_attempt, sample
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.message import POLICY
-from esl_voicemail.model import Voicemail
+from esl_voicemail.model import Attempt, Voicemail
+from esl_voicemail.samples import KINDS, first_attempt, sample
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -20,13 +20,20 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     what = verb.add_mutually_exclusive_group(required=True)
     what.add_argument("id", metavar="ID", nargs="?", help="a message's id or its call's UUID")
     what.add_argument("--sample", metavar="MAILBOX", help="an invented message to this mailbox")
+    verb.add_argument(
+        "--kind", choices=KINDS, default=KINDS[0], help="which kind of mail the sample is: %(default)s"
+    )
     verb.set_defaults(run=_render)
 
 
 def _render(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
-    voicemail = _sample(config, asked.sample) if asked.sample else _closed(config, asked.id)
-    mail = Composer(config.mailboxes, config.mail.sender).compose(first_attempt(config, voicemail))
+    attempt = (
+        _sample(config, asked.sample, asked.kind)
+        if asked.sample
+        else first_attempt(config, _closed(config, asked.id))
+    )
+    mail = Composer(config.mailboxes, config.mail.sender).compose(attempt)
     sys.stdout.buffer.write(mail.as_bytes(policy=POLICY.clone(linesep="\n")))
     return 0
 
@@ -38,7 +45,7 @@ def _closed(config: Config, name: str) -> Voicemail:
     return voicemail
 
 
-def _sample(config: Config, mailbox: str) -> Voicemail:
+def _sample(config: Config, mailbox: str, kind: str) -> Attempt:
     if mailbox not in config.mailboxes:
         raise VoicemailError(f"no mailbox {mailbox!r}; there are {', '.join(config.mailboxes)}")
-    return sample(config, mailbox)
+    return sample(config, mailbox, kind)

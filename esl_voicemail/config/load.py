@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,6 +27,7 @@ from esl_voicemail.config.sections import (
     SwitchSection,
 )
 from esl_voicemail.config.source import Source, Trail, name_of, parse, read, show
+from esl_voicemail.config.templates import read_looks
 from esl_voicemail.config.values import Address
 from esl_voicemail.config.wording import kind, word
 from esl_voicemail.errors import ConfigError
@@ -65,6 +66,7 @@ class Config:
     mailboxes: Mapping[str, Mailbox]
     mailboxes_dir: Path
     mailbox_sources: Mapping[str, tuple[Source, Trail]] = field(default_factory=dict)
+    template_folders: tuple[Path, ...] = ()
 
     def at(self, *trail: str | int) -> str:
         """Return `file:line: section.key` of a setting, as an error message begins."""
@@ -134,6 +136,9 @@ def _resolve(
     smtp = mail.smtp or SmtpSection(host="localhost")
     greetings = [folder / (config.greetings_dir or "greetings")]
     shipped = shipped_sounds()
+    looks = read_looks(
+        source, config.defaults.templates, {key: one.templates for key, one in sections.items()}, origins
+    )
     resolved = Config(
         source=source,
         listen=config.listen,
@@ -152,10 +157,14 @@ def _resolve(
         log=config.log,
         greetings=greetings[0],
         mailboxes=MappingProxyType(
-            {key: _mailbox(key, one, config.defaults, greetings, shipped) for key, one in sections.items()}
+            {
+                key: replace(_mailbox(key, one, config.defaults, greetings, shipped), templates=looks.of[key])
+                for key, one in sections.items()
+            }
         ),
         mailboxes_dir=mailboxes_dir,
         mailbox_sources=MappingProxyType(origins),
+        template_folders=looks.folders,
     )
     problems = [
         *_contradictions(resolved),

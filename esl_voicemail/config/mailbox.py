@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from esl_voicemail.config.templates import Template
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.hours import ClosedDays, Week, is_closed, is_open
 from esl_voicemail.model import TECHNICAL, Caller, CallResult, Promise, Reason
@@ -23,8 +24,8 @@ _NONE: Mapping[str, Path] = MappingProxyType({})
 class Mailbox:
     """One department's mailbox; paths are absolute, times in its own zone.
 
-    `greetings` and `promises` are its own; `shipped` holds the sounds that travel with the project, by
-    language and name.
+    `greetings` and `promises` are its own, `templates` its own and the installation's; `shipped` holds the
+    sounds that travel with the project, by language and name.
     """
 
     key: str
@@ -52,6 +53,11 @@ class Mailbox:
     review: bool = False
     ask_number: bool = False
     operator: str | None = None
+    caller_in_from: bool = False
+    thread_callers: bool = False
+    show_recipients: bool = False
+    important: bool = False
+    templates: tuple[Template, ...] = ()
     shipped: Mapping[str, Mapping[str, Path]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

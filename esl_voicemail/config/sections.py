@@ -129,6 +129,10 @@ class Inherited(Section):
     keep_digits: StrictBool | None = None
     review: StrictBool | None = None
     ask_number: StrictBool | None = None
+    caller_in_from: StrictBool | None = None
+    thread_callers: StrictBool | None = None
+    show_recipients: StrictBool | None = None
+    important: StrictBool | None = None
 
 
 class DefaultsSection(Inherited):
@@ -147,6 +151,11 @@ class DefaultsSection(Inherited):
     keep_digits: StrictBool = True
     review: StrictBool = False
     ask_number: StrictBool = False
+    caller_in_from: StrictBool = False
+    thread_callers: StrictBool = False
+    show_recipients: StrictBool = False
+    important: StrictBool = False
+    templates: PathText | None = None
 
 
 def _some(value: Any) -> Any:
@@ -165,6 +174,7 @@ class MailboxSection(Inherited):
     greetings: dict[GreetingKey, PathText] = Field(default_factory=dict)
     promises: dict[PromiseKey, PathText] = Field(default_factory=dict)
     operator: Operator | None = None
+    templates: PathText | None = None
 
 
 class ConfigSection(Section):

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, exists, func, insert, literal, not_, select, update
 
 from esl_voicemail.errors import JournalError
+from esl_voicemail.journal.history import earlier_calls
 from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, suspects
 from esl_voicemail.journal.rows import voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
@@ -22,6 +23,7 @@ from esl_voicemail.model import (
     Deferred,
     Delivered,
     DeliveryState,
+    EarlierCall,
     Expired,
     Held,
     Undelivered,
@@ -82,7 +84,7 @@ class Queue:
             held: list[tuple[str, str]] = []
             for row in db.execute(_claimed(ids)):
                 try:
-                    found.append(_attempt(row, self._recordings))
+                    found.append(_attempt(row, self._recordings, earlier_calls(db, row)))
                 except (ValueError, TypeError, OverflowError) as error:
                     held.append((row.message_id, f"its row cannot be read: {error}"))
                     _hold(db, row.delivery_id, now, held[-1][1])
@@ -252,11 +254,11 @@ def _claimed(ids: Sequence[int]) -> Any:
     )
 
 
-def _attempt(row: Row[Any], recordings: Path) -> Attempt:
+def _attempt(row: Row[Any], recordings: Path, earlier: tuple[EarlierCall, ...]) -> Attempt:
     failed = row.failed_recipient
     return Attempt(
         delivery_id=row.delivery_id,
-        voicemail=voicemail_of_row(row, recordings),
+        voicemail=voicemail_of_row(row, recordings, earlier),
         recipient=row.recipient,
         number=row.attempts,
         queued_at=from_ms(row.queued_at),

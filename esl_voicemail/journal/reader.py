@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import expect_current, expect_one, open_engine, refused, url_of
+from esl_voicemail.journal.history import earlier_calls
 from esl_voicemail.journal.rows import call_of_row, voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
 from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
@@ -147,10 +148,10 @@ class JournalReader:
         )
         with self._connected() as db:
             row = db.execute(statement).first()
-        if row is None:
-            return None
-        with _reading(row):
-            return voicemail_of_row(row, self._recordings)
+            if row is None:
+                return None
+            with _reading(row):
+                return voicemail_of_row(row, self._recordings, earlier_calls(db, row))
 
     def _story(self, db: Connection, row: Row[Any]) -> Story:
         to = db.execute(

@@ -11,6 +11,7 @@ from esl_voicemail.model import (
     Caller,
     CallResult,
     Content,
+    EarlierCall,
     EndedBy,
     Hearing,
     Promise,
@@ -62,7 +63,7 @@ def call_of_row(row: Row[Any]) -> Call:
     )
 
 
-def voicemail_of_row(row: Row[Any], recordings: Path) -> Voicemail:
+def voicemail_of_row(row: Row[Any], recordings: Path, earlier: tuple[EarlierCall, ...] = ()) -> Voicemail:
     """Return the message a closed row holds, or the call that left none."""
     recording = None
     if row.state == VoicemailState.KEPT.value:
@@ -78,6 +79,7 @@ def voicemail_of_row(row: Row[Any], recordings: Path) -> Voicemail:
         result=CallResult(row.result),
         hearing=hearing_of_row(row),
         transcript=row.transcript or "",
+        earlier=earlier,
     )
 
 

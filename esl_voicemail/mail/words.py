@@ -1,16 +1,13 @@
-"""What a mail says in each language beyond its templates: reasons, endings, times, numbers. Pure."""
+"""What a mail says in each language beyond its templates: reasons, endings, outcomes. Pure."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-import phonenumbers
-from babel.dates import format_date, format_datetime
-
-from esl_voicemail.model import CallResult, DeliveryState, EndedBy, Promise, Reason
+from esl_voicemail.mail.forms import day, duration, hour, ordinal
+from esl_voicemail.model import Call, CallResult, Content, DeliveryState, EndedBy, Promise, Reason
 from esl_voicemail.promise import NEXT_WORKING_DAY, TODAY
 
-REASONS = {
+_REASONS = {
     "pl": {
         Reason.NO_ANSWER: "nikt nie odebrał",
         Reason.BUSY: "linia była zajęta",
@@ -28,25 +25,53 @@ REASONS = {
         Reason.DIRECT: "called voicemail directly",
     },
 }
+_IN_QUEUE = {"pl": "czekanie w kolejce {queue}: {waited}", "en": "waited {waited} in the queue {queue}"}
+_QUEUE = {"pl": "kolejka {queue}", "en": "queue {queue}"}
+_WAITED = {"pl": "czas oczekiwania {waited}", "en": "waited {waited}"}
 
-# Only endings that the reader must know of: how a message usually ends is no news.
 ENDINGS = {
     "pl": {
-        EndedBy.LIMIT: "nagranie przerwano po osiągnięciu limitu czasu",
-        EndedBy.CUT: "nagranie zostało przerwane przez awarię",
+        EndedBy.KEY: "klawiszem",
+        EndedBy.HANG_UP: "rozłączeniem się osoby dzwoniącej",
+        EndedBy.SILENCE: "ciszą",
+        EndedBy.LIMIT: "ucięte po osiągnięciu limitu czasu",
+        EndedBy.CUT: "przerwane przez awarię",
     },
     "en": {
-        EndedBy.LIMIT: "the recording was cut at the time limit",
-        EndedBy.CUT: "the recording was cut off by a fault",
+        EndedBy.KEY: "by a key",
+        EndedBy.HANG_UP: "by the caller hanging up",
+        EndedBy.SILENCE: "by silence",
+        EndedBy.LIMIT: "cut at the time limit",
+        EndedBy.CUT: "cut off by a fault",
+    },
+}
+# The caller had more to say, perhaps.
+CUT_SHORT = frozenset({EndedBy.LIMIT, EndedBy.CUT})
+
+HEARD = {
+    "pl": {
+        Content.SPEECH: "mowa",
+        Content.SILENCE: "tylko cisza",
+        Content.NOISE: "tylko szum",
+        Content.BUSY_TONE: "tylko sygnał zajętości",
+        Content.FAX_TONE: "tylko sygnał faksu",
+    },
+    "en": {
+        Content.SPEECH: "speech",
+        Content.SILENCE: "nothing but silence",
+        Content.NOISE: "nothing but noise",
+        Content.BUSY_TONE: "nothing but a busy tone",
+        Content.FAX_TONE: "nothing but a fax tone",
     },
 }
 
 # Why there is no recording; for the reader, who knows no switch.
-NO_AUDIO = {
+_NO_AUDIO = {
     "pl": {
         CallResult.HANGUP_BEFORE_ANSWER: "osoba dzwoniąca rozłączyła się, zanim włączyła się poczta głosowa",
         CallResult.HANGUP_IN_GREETING: "osoba dzwoniąca rozłączyła się podczas powitania",
         CallResult.TOO_SHORT: "nagranie było za krótkie na wiadomość",
+        CallResult.NO_SPEECH: "w nagraniu nikt nic nie powiedział",
         CallResult.NO_AUDIO: "nic się nie nagrało",
         CallResult.RECORD_FAILED: "centrala telefoniczna nie zapisała nagrania",
         CallResult.SWITCH_STALLED: "centrala telefoniczna przestała odpowiadać",
@@ -56,13 +81,14 @@ NO_AUDIO = {
         CallResult.HANGUP_BEFORE_ANSWER: "the caller hung up before voicemail answered",
         CallResult.HANGUP_IN_GREETING: "the caller hung up during the greeting",
         CallResult.TOO_SHORT: "the recording was too short for a message",
+        CallResult.NO_SPEECH: "nobody said anything in the recording",
         CallResult.NO_AUDIO: "nothing was recorded",
         CallResult.RECORD_FAILED: "the telephone switch did not save the recording",
         CallResult.SWITCH_STALLED: "the telephone switch stopped answering",
         CallResult.CONTROL_LOST: "contact with the telephone switch was lost",
     },
 }
-NO_AUDIO_OTHERWISE = {"pl": "nagranie nie powstało", "en": "there is no recording"}
+_NO_AUDIO_OTHERWISE = {"pl": "nagranie nie powstało", "en": "there is no recording"}
 
 # What became of a mail that needed a person; one may have seen to it before the report goes out.
 OUTCOMES = {
@@ -93,46 +119,37 @@ _PROMISES = {
     "pl": {TODAY: "dzisiaj", NEXT_WORKING_DAY: "następny dzień roboczy, {day}"},
     "en": {TODAY: "today", NEXT_WORKING_DAY: "the next working day, {day}"},
 }
-_DAY, _DAY_OF_OTHER_YEAR = "EEEE, d MMMM", "EEEE, d MMMM y"
 
-_TIMES = {"pl": "EEEE, d MMMM y, HH:mm (xxx)", "en": "EEEE, d MMMM y, HH:mm (xxx)"}
-
-
-@dataclass(frozen=True, slots=True)
-class Telephone:
-    """A caller's number as shown, and as a `tel:` link; the link is empty when it cannot be dialled."""
-
-    shown: str
-    link: str
+_AGAIN = {"pl": "{which} połączenie dzisiaj", "en": "{which} call today"}
+_LAST_MESSAGE = {"pl": "ostatnia wiadomość {at}", "en": "last message {at}"}
 
 
-def telephone(number: str, region: str) -> Telephone:
-    """Write a number in its international form, read by the region's habits (E.123, RFC 3966)."""
-    try:
-        parsed = phonenumbers.parse(number, region)
-    except phonenumbers.NumberParseException:
-        return Telephone(number, "")
-    if not phonenumbers.is_valid_number(parsed):
-        digits = number.removeprefix("+")
-        return Telephone(number, f"tel:{number}" if digits.isascii() and digits.isdecimal() else "")
-    shown = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
-    return Telephone(shown, phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.RFC3966))
+def reason(call: Call, language: str) -> str:
+    """Say why a call came to voicemail, with its queue and how long it waited there."""
+    waited = "" if call.queue_wait_seconds is None else duration(call.queue_wait_seconds * 1000)
+    if call.reason is Reason.QUEUE_TIMEOUT and call.queue and waited:
+        return _IN_QUEUE[language].format(queue=call.queue, waited=waited)
+    said = [_REASONS[language][call.reason]]
+    said += [_QUEUE[language].format(queue=call.queue)] if call.queue else []
+    said += [_WAITED[language].format(waited=waited)] if waited else []
+    return ", ".join(said)
 
 
-def moment(at: datetime, zone: ZoneInfo, language: str) -> str:
-    """Write a moment in a zone: weekday, date, hour and the zone's offset."""
-    return format_datetime(at.astimezone(zone), _TIMES[language], locale=language)
+def why_no_audio(result: CallResult, language: str) -> str:
+    """Say why there is no recording."""
+    return _NO_AUDIO[language].get(result, _NO_AUDIO_OTHERWISE[language])
 
 
-def promise_words(promise: Promise, arrived: date, language: str) -> str:
+def promised(made: Promise, arrived: date, language: str) -> str:
     """Say when a caller was told he is called back; `arrived` is the call's day in the mailbox's zone."""
-    pattern = _DAY if promise.day.year == arrived.year else _DAY_OF_OTHER_YEAR
-    day = format_date(promise.day, pattern, locale=language)
-    return _PROMISES[language].get(promise.kind, "{day}").format(day=day)
+    return _PROMISES[language].get(made.kind, "{day}").format(day=day(made.day, arrived, language))
 
 
-def duration(ms: int) -> str:
-    """Write a duration in minutes and seconds, rounded; anything at all is at least a second."""
-    seconds = max(1, round(ms / 1000)) if ms else 0
-    minutes, seconds = divmod(seconds, 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+def again(number: int, last_message: datetime | None, zone: ZoneInfo, language: str) -> str:
+    """Say which call of the day it is, and when the last message before came; nothing of a first."""
+    if number < 2:
+        return ""
+    said = [_AGAIN[language].format(which=ordinal(number, language))]
+    if last_message:
+        said.append(_LAST_MESSAGE[language].format(at=hour(last_message, zone, language)))
+    return ", ".join(said)

@@ -1,0 +1,85 @@
+"""Numbers, times and durations as a reader of a language writes them. Pure."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_time
+from babel.units import format_unit
+
+_MOMENT = "EEEE, d MMMM y, HH:mm (xxx)"
+_DAY, _DAY_OF_OTHER_YEAR = "EEEE, d MMMM", "EEEE, d MMMM y"
+_ENGLISH_ORDINALS = {"one": "st", "two": "nd", "few": "rd", "other": "th"}
+
+
+@dataclass(frozen=True, slots=True)
+class Telephone:
+    """A number as shown to the world, as dialled within its country, and as a `tel:` link.
+
+    `national` is empty for a number of another country than the mailbox's, `link` for what cannot be dialled.
+    """
+
+    shown: str
+    national: str
+    link: str
+
+
+def telephone(number: str, region: str) -> Telephone:
+    """Write a number in its forms, read by the region's habits (E.123, RFC 3966)."""
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
+        return Telephone(number, "", "")
+    if not phonenumbers.is_valid_number(parsed):
+        digits = number.removeprefix("+")
+        return Telephone(number, "", f"tel:{number}" if digits.isascii() and digits.isdecimal() else "")
+    forms = phonenumbers.PhoneNumberFormat
+    at_home = parsed.country_code == phonenumbers.country_code_for_region(region)
+    return Telephone(
+        phonenumbers.format_number(parsed, forms.INTERNATIONAL),
+        phonenumbers.format_number(parsed, forms.NATIONAL) if at_home else "",
+        phonenumbers.format_number(parsed, forms.RFC3966),
+    )
+
+
+def moment(at: datetime, zone: ZoneInfo, language: str) -> str:
+    """Write a moment in a zone: weekday, date, hour and the zone's offset."""
+    return format_datetime(at.astimezone(zone), _MOMENT, locale=language)
+
+
+def hour(at: datetime, zone: ZoneInfo, language: str) -> str:
+    """Write the hour and minute of a moment in a zone."""
+    return format_time(at.astimezone(zone), "HH:mm", locale=language)
+
+
+def day(meant: date, today: date, language: str) -> str:
+    """Write a day with its weekday, and its year where that is not today's."""
+    return format_date(meant, _DAY if meant.year == today.year else _DAY_OF_OTHER_YEAR, locale=language)
+
+
+def duration(ms: int) -> str:
+    """Write a duration in minutes and seconds, rounded; anything at all is at least a second."""
+    minutes, seconds = _minutes_and_seconds(ms)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def duration_words(ms: int, language: str) -> str:
+    """Write a duration as it is spoken: `1 minuta 3 sekundy`, `1 minute 3 seconds`."""
+    minutes, seconds = _minutes_and_seconds(ms)
+    units = [("duration-minute", minutes), ("duration-second", seconds)]
+    said = [format_unit(count, unit, "long", locale=language) for unit, count in units if count]
+    return " ".join(said) or format_unit(0, "duration-second", "long", locale=language)
+
+
+def ordinal(number: int, language: str) -> str:
+    """Write which one in a row: `3.` in Polish, `3rd` in English."""
+    if language == "en":
+        return f"{number}{_ENGLISH_ORDINALS[Locale(language).ordinal_form(number)]}"
+    return f"{number}."
+
+
+def _minutes_and_seconds(ms: int) -> tuple[int, int]:
+    seconds = max(1, round(ms / 1000)) if ms else 0
+    return divmod(seconds, 60)
