@@ -114,7 +114,11 @@ def build(config: Config) -> Parts:
     storage = Storage.in_use(spool, config.directory)
     delivery = Delivery(
         journal.queue,
-        Composer(mailboxes, config.mail.sender),
+        Composer(
+            mailboxes,
+            config.mail.sender,
+            lambda why, mailbox: telemetry.trouble("template_failed", why, mailbox=mailbox),
+        ),
         transport,
         mail_workers,
         telemetry,

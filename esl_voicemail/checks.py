@@ -237,7 +237,8 @@ def _templates(config: Config) -> list[str]:
         look = mailbox.language, mailbox.templates
         if look not in tried:
             tried.add(look)
-            for problem in (*rendering.problems(mailbox.templates), *_failures(config, mailbox)):
+            # What is wrong with a template by itself fails in many mails too.
+            for problem in [*rendering.problems(mailbox.templates)] or _failures(config, mailbox):
                 found.setdefault(problem, key)
     return [f"{config.at('mailboxes', key)}: {problem}" for problem, key in found.items()]
 

@@ -30,9 +30,9 @@ _RESULTS = {"empty": CallResult.HANGUP_IN_GREETING, "failed": CallResult.RECORD_
 _REFUSED = 550, "5.1.1 no such user"
 
 
-def sample(config: Config, mailbox: str, kind: str = "voicemail") -> Attempt:
+def sample(config: Config, mailbox: str, now: datetime, kind: str = "voicemail") -> Attempt:
     """Return the first try to send an invented mail of a kind to the first recipient of a mailbox."""
-    told = first_attempt(config, _voicemail(config.mailboxes[mailbox]))
+    told = first_attempt(config, _voicemail(config.mailboxes[mailbox], now))
     if kind in _RESULTS:
         return replace(told, voicemail=_without_audio(told.voicemail, _RESULTS[kind]))
     if kind == "undelivered":
@@ -55,7 +55,7 @@ def first_attempt(config: Config, voicemail: Voicemail) -> Attempt:
 
 def every_sort(config: Config, mailbox: str) -> Iterator[Attempt]:
     """Yield mails of every kind, of a call of which all is known and of one of which next to nothing is."""
-    full, box = sample(config, mailbox), config.mailboxes[mailbox]
+    full, box = sample(config, mailbox, datetime.now(UTC)), config.mailboxes[mailbox]
     nobody = Call("0", mailbox, Reason.DIRECT, Caller("", "", True), "", full.queued_at, box.language)
     for voicemail in (full.voicemail, replace(full.voicemail, call=nobody, hearing=None, earlier=())):
         for ended_by in EndedBy:
@@ -71,8 +71,7 @@ def every_sort(config: Config, mailbox: str) -> Iterator[Attempt]:
                 yield replace(full, voicemail=voicemail, undelivered=failed)
 
 
-def _voicemail(mailbox: Mailbox) -> Voicemail:
-    now = datetime.now(UTC)
+def _voicemail(mailbox: Mailbox, now: datetime) -> Voicemail:
     promised = mailbox.promised(now)
     call = Call(
         call_id="00000000-0000-4000-8000-000000000000",

@@ -4,6 +4,7 @@ import configparser
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,8 @@ import yaml
 from esl_voicemail import checks
 from esl_voicemail.cli import BAD_CONFIG, USAGE, parser
 from esl_voicemail.config import load
+from esl_voicemail.mail.message import compose
+from esl_voicemail.samples import every_sort
 from tests.support import dialplans
 from tests.support.service import Service, command
 
@@ -20,7 +23,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "greetings" / "README.md"]
 DIALPLANS = sorted((ROOT / "dialplans").glob("*.xml"))
 # What is shown on these is tried.
-GUIDES = ("README.md", "docs/setup.md", "docs/mailboxes.md", "docs/greetings.md")
+GUIDES = (
+    "README.md",
+    *(f"docs/{page}.md" for page in ("setup", "mailboxes", "greetings", "mail", "templates")),
+)
 SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
 
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -37,6 +43,8 @@ def blocks(kind: str) -> list[str]:
 @pytest.mark.parametrize("block", blocks("yaml"))
 def test_every_setting_shown_loads(tmp_path: Path, block: str) -> None:
     settings = yaml.safe_load(block)
+    for folder in re.findall(r"templates: \./(\w+)", block):
+        (tmp_path / folder).mkdir()
     path = tmp_path / "voicemail.yaml"
     path.write_text(block if "mailboxes" in settings else block + BARE)
     assert load(path).mailboxes
@@ -94,7 +102,8 @@ def test_what_is_commented_out_in_the_example_works_too(tmp_path: Path) -> None:
     text = (ROOT / "voicemail.yaml").read_text()
     text = re.sub(r"^( *)# (?=[a-z_]+: [{./\"])", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"^ *maildir: .*\n", "", text, flags=re.MULTILINE)
-    (tmp_path / "mailboxes").mkdir()
+    for folder in ("mailboxes", "templates"):
+        (tmp_path / folder).mkdir()
     path = tmp_path / "voicemail.yaml"
     path.write_text(text)
     config = load(path)
@@ -237,3 +246,20 @@ def test_every_fault_of_the_table_names_a_test_that_exists() -> None:
         if f"def {name}(" not in (ROOT / "tests" / file).read_text()
     ]
     assert missing == []
+
+
+def test_every_header_that_a_mail_may_have_is_told(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "mail.md").read_text()
+    told = {
+        name
+        for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
+        for name in re.findall("`([^`]+)`", row)
+    }
+    config = load(ROOT / "voicemail.yaml")
+    everything = {"thread_callers": True, "important": True, "show_recipients": True, "caller_in_from": True}
+    box = replace(config.mailboxes["sales"], **everything)
+    plain = {"Subject", "From", "To", "Reply-To", "Date", "MIME-Version", "Content-Type"}
+    found = set()
+    for attempt in every_sort(config, "sales"):
+        found |= set(compose(attempt, box, config.mail.sender, box.recipients[0]).keys()) - plain
+    assert found == told

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 from esl_voicemail.config import Config, load
@@ -48,4 +49,4 @@ def _closed(config: Config, name: str) -> Voicemail:
 def _sample(config: Config, mailbox: str, kind: str) -> Attempt:
     if mailbox not in config.mailboxes:
         raise VoicemailError(f"no mailbox {mailbox!r}; there are {', '.join(config.mailboxes)}")
-    return sample(config, mailbox, kind)
+    return sample(config, mailbox, datetime.now(UTC), kind)

@@ -3,8 +3,8 @@
 Meant for a worker thread, as it reads a disk and may run a codec; the mail's shape is `message`'s.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from hashlib import sha256
 
@@ -13,7 +13,7 @@ from gevent.monkey import get_original
 from esl_voicemail.audio.convert import FORMATS, attachment
 from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.config.values import MailAddress
-from esl_voicemail.errors import RecordingError
+from esl_voicemail.errors import RecordingError, TemplateError
 from esl_voicemail.mail.message import Attachment, compose
 from esl_voicemail.model import Attempt, Recording
 
@@ -22,12 +22,20 @@ from esl_voicemail.model import Attempt, Recording
 _COMPOSING = get_original("_thread", "allocate_lock")()
 
 
+def _nobody_listens(_why: str, _mailbox: str) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """Builds the mail of an attempt; blocks on disk and codec."""
+    """Builds the mail of an attempt; blocks on disk and codec.
+
+    `template_failed` hears, on a worker's thread, why an operator's template failed and for which mailbox.
+    """
 
     mailboxes: Mapping[str, Mailbox]
     sender: MailAddress
+    template_failed: Callable[[str, str], None] = _nobody_listens
 
     def compose(self, attempt: Attempt) -> EmailMessage:
         """Return the mail; ComposeError or RecordingError when a person has to look."""
@@ -38,7 +46,14 @@ class Composer:
         if voicemail.recording and not attempt.undelivered:
             audio = self._audio(voicemail.recording, mailbox.attachment)
         with _COMPOSING:
-            return compose(attempt, mailbox, self.sender, to, audio)
+            try:
+                return compose(attempt, mailbox, self.sender, to, audio)
+            except TemplateError as error:
+                if not mailbox.templates:
+                    raise
+                self.template_failed(str(error), mailbox.key)
+                # What an operator wrote must not keep his callers' words from his people.
+                return compose(attempt, replace(mailbox, templates=()), self.sender, to, audio)
 
     def _audio(self, recording: Recording, name: str) -> Attachment:
         path = recording.path
