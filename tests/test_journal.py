@@ -34,6 +34,7 @@ from esl_voicemail.model import (
     CallResult,
     Deferred,
     Delivered,
+    EarlierCall,
     EndedBy,
     Expired,
     Held,
@@ -220,6 +221,63 @@ def test_a_kept_message_is_due_at_once_for_each_recipient_and_claimed_as_it_was_
         assert attempt.voicemail.ended_by is EndedBy.KEY
         assert attempt.voicemail.closed_at == NOW
         assert (attempt.number, attempt.queued_at, attempt.mail_domain) == (1, NOW, DOMAIN)
+
+
+def called(journal: Journal, at: datetime, *, left_message: bool = False, **changes: Any) -> str:
+    """A call before the one that matters, its mails long gone."""
+    message_id = new_id()
+    journal.begin(message_id, new_call(at, **changes), f"sales.{message_id}.wav", 10)
+    if left_message:
+        journal.keep(message_id, recording(Path("/r"), message_id), EndedBy.KEY, (), now=at)
+    else:
+        journal.discard(message_id, CallResult.TOO_SHORT, at)
+    return message_id
+
+
+def test_a_mail_knows_its_caller_s_calls_of_the_day_before(journal, reader):
+    hour = timedelta(hours=1)
+    another = Caller("48601234568", "Jan", withheld=False)
+    called(journal, NOW - 26 * hour, left_message=True)
+    called(journal, NOW - 25 * hour, left_message=True)
+    called(journal, NOW - 2 * hour)
+    called(journal, NOW - hour, caller=another)
+    called(journal, NOW - hour, mailbox="service")
+    called(journal, NOW + hour, left_message=True)
+    message_id = kept(journal)
+    earlier = (
+        EarlierCall(NOW - 25 * hour, message=True),
+        EarlierCall(NOW - 2 * hour, message=False),
+    )
+    assert claimed(journal).voicemail.earlier == earlier
+    voicemail = reader.voicemail(message_id)
+    assert voicemail is not None
+    assert voicemail.earlier == earlier
+
+
+@pytest.mark.parametrize(
+    "caller", [Caller("", "", True), Caller("", "Jan", False), Caller("48601234567", "", True)]
+)
+def test_nobody_is_taken_for_another_who_has_no_number_either(journal, caller):
+    called(journal, NOW - timedelta(minutes=5), caller=caller)
+    message_id = new_id()
+    journal.begin(message_id, new_call(caller=caller), f"sales.{message_id}.wav", 10)
+    journal.keep(message_id, recording(Path("/r"), message_id), EndedBy.KEY, ("a@example.com",), now=NOW)
+    assert claimed(journal).voicemail.earlier == ()
+
+
+def test_earlier_calls_are_read_by_index_and_are_bounded(journal, writer):
+    for n in range(250):
+        called(journal, NOW - timedelta(seconds=n + 1))
+    kept(journal)
+    earlier = claimed(journal).voicemail.earlier
+    assert len(earlier) == 200
+    assert earlier[-1].arrived_at == NOW - timedelta(seconds=1)
+    asked = (
+        "EXPLAIN QUERY PLAN SELECT arrived_at, state FROM voicemails WHERE caller_number = 'x'"
+        " AND arrived_at BETWEEN 1 AND 2 AND mailbox = 'x' ORDER BY arrived_at DESC"
+    )
+    (plan,) = writer.write(lambda db: db.exec_driver_sql(asked).all())
+    assert "USING INDEX voicemails_caller (caller_number=? AND arrived_at>? AND arrived_at<?)" in plan[3]
 
 
 def test_what_is_claimed_is_not_claimed_again(journal):
