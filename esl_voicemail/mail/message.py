@@ -62,11 +62,15 @@ _UNTELLING = re.compile(r"[^A-Za-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """The audio as it is attached: `suffix` names the file, `subtype` the MIME type under audio/."""
+    """The audio as it is attached: `suffix` names the file, `subtype` the MIME type under audio/.
+
+    `codecs` is that parameter's value (RFC 6381), empty for none.
+    """
 
     content: bytes
     suffix: str
     subtype: str
+    codecs: str = ""
 
 
 def message_id(attempt: Attempt) -> str:
@@ -90,10 +94,15 @@ def compose(
     sender: MailAddress,
     recipient: MailAddress,
     audio: Attachment | None = None,
+    *,
+    left_out: str | None = None,
 ) -> EmailMessage:
-    """Build the mail of an attempt, `audio` with a voicemail only; ComposeError when a template fails."""
+    """Build the mail of an attempt, `audio` with a voicemail only; ComposeError when a template fails.
+
+    `left_out` is where the audio is kept that is too large to be attached.
+    """
     voicemail = attempt.voicemail
-    words = _words(attempt, mailbox)
+    words = {**_words(attempt, mailbox), "left_out": left_out or ""}
     try:
         subject = one_line(_TEMPLATES.get_template("subject.j2").render(words), 200)
         text = _TEMPLATES.get_template("plain.txt.j2").render(words)
@@ -119,6 +128,7 @@ def compose(
             maintype="audio",
             subtype=audio.subtype,
             filename=file_name(voicemail, mailbox, audio.suffix),
+            params={"codecs": audio.codecs} if audio.codecs else None,
             headers=[f"Content-Duration: {_seconds(voicemail)}"],  # RFC 3803
         )
     return message
