@@ -6,6 +6,7 @@ one mail and `window` those of all while the server is away.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain, repeat
 
@@ -17,9 +18,20 @@ from esl_voicemail.backoff import Schedule, next_try
 from esl_voicemail.clock import Clock
 from esl_voicemail.errors import ComposeError, JournalError, RecordingError
 from esl_voicemail.journal.queue import Queue
-from esl_voicemail.mail.composer import Composer
+from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.transport import Transport
-from esl_voicemail.model import Attempt, Deferred, Envelope, Expired, Held, Verdict, one_line
+from esl_voicemail.model import (
+    Attempt,
+    Bounced,
+    Deferred,
+    Delivered,
+    Envelope,
+    Expired,
+    Held,
+    TooLarge,
+    Verdict,
+    one_line,
+)
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.window import Window
 from esl_voicemail.workers import Workers
@@ -192,7 +204,7 @@ class Delivery:
                 if due_at is None:
                     verdict = Expired(verdict.code, verdict.reply)
             duration_ms = round((time.monotonic() - started) * 1000)
-            self._mark(attempt, verdict, now, duration_ms, due_at)
+            self._mark(attempt, _as_noted(verdict), now, duration_ms, due_at)
         finally:
             self._under_way.discard(attempt.delivery_id)
         self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
@@ -210,7 +222,7 @@ class Delivery:
             self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
             return Deferred(None, _words(error), ended_here=True)
 
-    def _learn(self, verdict: Verdict) -> None:
+    def _learn(self, verdict: Verdict | TooLarge) -> None:
         """Widen or shut the window by what the server has just done."""
         if isinstance(verdict, Deferred) and verdict.unreachable:
             if self._window.unreachable(self._clock.seconds(), self._jitter()):
@@ -235,8 +247,25 @@ class Delivery:
         return now + (self._schedule.longest if due_at is None else due_at - age_by)
 
     def _send(self, attempt: Attempt) -> Verdict:
+        """Send the mail, and while the server finds it too large, one with less of its audio."""
+        step, most, smaller = 0, None, ""
+        while True:
+            composed = self._composed(attempt, step, most)
+            if not isinstance(composed, Composed):
+                return composed
+            answer = self._handed_over(attempt, composed)
+            if isinstance(answer, Delivered) and smaller:
+                return replace(answer, smaller=f"sent with {composed.audio}; {smaller}")
+            if not isinstance(answer, TooLarge):
+                return answer
+            if composed.last:
+                return Bounced(answer.code, answer.reply)
+            # Each round is a step further down, and the steps come to an end.
+            step, most, smaller = composed.step + 1, answer.limit or most, smaller or answer.reply
+
+    def _composed(self, attempt: Attempt, step: int, most: int | None) -> Composed | Verdict:
         try:
-            message = self._workers.run(self._composer.compose, attempt)
+            return self._workers.run(self._composer.compose_within, attempt, step, most)
         except RecordingError as error:
             gone = self._workers.run(self._recordings_gone)
             if gone is None:
@@ -251,16 +280,18 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - what was not foreseen fails again: a person must look
             self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
             return Held(_words(error))
+
+    def _handed_over(self, attempt: Attempt, composed: Composed) -> Verdict | TooLarge:
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
         try:
             if self._transport.blocks_on_disk:
-                verdict = self._workers.run(self._transport.send, envelope, message)
+                answer = self._workers.run(self._transport.send, envelope, composed.message)
             else:
-                verdict = self._transport.send(envelope, message)
+                answer = self._transport.send(envelope, composed.message)
         except ComposeError as error:
             return Held(one_line(str(error), 300))
-        self._learn(verdict)
-        return verdict
+        self._learn(answer)
+        return answer
 
     def _mark(
         self, attempt: Attempt, verdict: Verdict, now: datetime, duration_ms: int, due_at: datetime | None
@@ -276,6 +307,13 @@ class Delivery:
                 self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
             else:
                 return
+
+
+def _as_noted(verdict: Verdict) -> Verdict:
+    """Return a verdict as the journal has it: there the reply is all there is to read."""
+    if isinstance(verdict, Delivered) and verdict.smaller:
+        return replace(verdict, reply=one_line(f"{verdict.reply} ({verdict.smaller})", 600))
+    return verdict
 
 
 def _words(error: Exception) -> str:

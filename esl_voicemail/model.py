@@ -278,10 +278,14 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The server took responsibility (RFC 5321 section 4.2.5)."""
+    """The server took responsibility (RFC 5321 section 4.2.5).
+
+    `smaller` says what was sent, and why, where the server would not take the whole mail.
+    """
 
     code: int
     reply: str
+    smaller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +325,15 @@ class Held:
 
     reply: str
     code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """The server takes no mail of this size, but maybe a smaller one; `limit` in bytes, None if unknown."""
+
+    code: int
+    reply: str
+    limit: int | None
 
 
 Verdict = Delivered | Deferred | Bounced | Expired | Held

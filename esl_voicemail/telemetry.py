@@ -257,8 +257,10 @@ class Telemetry:
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours
         )
+        smaller = verdict.smaller if isinstance(verdict, Delivered) else ""
+        why = "our set-up is refused, not the message" if getattr(verdict, "ours", False) else smaller
         self._log(
-            "error" if loud else "warning" if isinstance(verdict, Deferred) else "info",
+            "error" if loud else "warning" if smaller or isinstance(verdict, Deferred) else "info",
             "delivery",
             {
                 "call": attempt.voicemail.call.call_id,
@@ -272,7 +274,7 @@ class Telemetry:
                 "reply": verdict.reply,
                 "next_try": None if due_at is None else f"{due_at:%Y-%m-%dT%H:%M:%SZ}",
                 "duration_ms": duration_ms,
-                "why": "our set-up is refused, not the message" if getattr(verdict, "ours", False) else None,
+                "why": why or None,
             },
         )
 

@@ -18,7 +18,7 @@ from jinja2 import DictLoader
 
 from esl_voicemail.journal.engine import FILE
 from esl_voicemail.mail import rendering
-from esl_voicemail.mail.composer import Composer
+from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
 from esl_voicemail.model import (
@@ -527,10 +527,10 @@ def test_threads_compose_one_at_a_time(post, shipped):
 def test_a_mail_that_cannot_be_composed_for_a_reason_nobody_foresaw_is_held_and_said(
     posts, server, monkeypatch
 ):
-    def fail(_composer: Composer, _attempt: Attempt) -> EmailMessage:
+    def fail(_composer: Composer, _attempt: Attempt, _step: int, _most: int | None) -> Composed:
         raise KeyError("language")
 
-    monkeypatch.setattr(Composer, "compose", fail)
+    monkeypatch.setattr(Composer, "compose_within", fail)
     post = posts(smtp_transport(server), operator="operator@example.com")
     message_id = post.keep(ANNA)
     post.run()

@@ -676,6 +676,8 @@ def test_a_number_that_was_withheld_is_not_in_the_mail_even_where_it_is_known():
         assert html is not None
         for said in (mail["Subject"], text.get_content(), html.get_content()):
             assert "601" not in said
+        assert b"601" not in head(sent(mail))
+        assert [part for part in mail.iter_attachments() if "601" in str(part.get_filename())] == []
 
 
 # --- a report to the operator ------------------------------------------------------------------------

@@ -378,13 +378,16 @@ def test_a_broken_certificate_and_a_wrong_password_keep_all_mails_until_they_are
         until(lambda: len(server.accepted) == 3, "all of them")
 
 
-def test_a_mail_too_large_for_the_server_is_refused_before_it_is_sent_and_the_operator_told(
+def test_a_mail_too_large_even_without_its_audio_bounces_before_it_is_sent_and_the_operator_is_told(
     posts: Callable[..., Post], tmp_path: Path
 ) -> None:
-    with scripted_smtp(size=20_000) as server:
+    with scripted_smtp(size=1000) as server:
         post = posts(smtp_transport(server), operator=OPERATOR)
         message_id = post.keep(ANNA, audio=bytes(100_000))
         post.run()
+        until(lambda: post.states(message_id)[ANNA] == "bounced", "the bounce")
+        server.change(size=None)
+        post.advance(timedelta(hours=1))
         until(lambda: reports(server), "the report")
         to = post.to(message_id)[ANNA]
         assert (to.state, to.code) == ("bounced", 552)

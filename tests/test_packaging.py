@@ -193,7 +193,7 @@ class TestInstalled:
 
         assert (ran.returncode, ran.stderr) == (0, "")
         mail = message_from_string(ran.stdout, policy=policy.default)
-        assert [part.get_content_type() for part in mail.iter_attachments()] == ["audio/wav"]
+        assert [part.get_content_type() for part in mail.iter_attachments()] == ["audio/mpeg"]
 
     def test_a_journal_can_be_made(self, run: Run, tmp_path: Path) -> None:
         script = (

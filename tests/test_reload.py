@@ -10,7 +10,7 @@ import yaml
 
 from esl_voicemail.trial.caller import Stage, TrialCaller
 from tests.support.held import held
-from tests.support.service import DEFAULTS, Service, running, until
+from tests.support.service import Service, running, settled, until
 from tests.support.speech import tone
 
 SPEECH = tone(2.0)
@@ -19,7 +19,7 @@ SPEECH = tone(2.0)
 def reload(service: Service, settings: dict[str, object] | str | bytes | None = None) -> dict[str, str]:
     """Write a configuration, if given; send SIGHUP, and return what the server said of it."""
     if isinstance(settings, dict):
-        settings = str(yaml.safe_dump({**DEFAULTS, **settings}))
+        settings = str(yaml.safe_dump(settled(settings)))
     if settings is not None:
         service.config.write_bytes(settings.encode() if isinstance(settings, str) else settings)
     before = len(service.lines("reload"))

@@ -28,7 +28,7 @@ from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
-from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope
+from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, TooLarge
 from tests.support.service import running
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
 
@@ -413,7 +413,8 @@ def test_a_goodbye_without_end_holds_no_verdict_up(plain, how, piece):
 @pytest.mark.parametrize(
     ("reply", "verdict"),
     [
-        ("552 5.3.4 too big", Bounced(552, "5.3.4 too big")),
+        ("552 5.3.4 too big", TooLarge(552, "5.3.4 too big", None)),
+        ("552 5.2.2 mailbox full", Bounced(552, "5.2.2 mailbox full")),
         ("421 4.3.1 disk full", Deferred(421, "4.3.1 disk full")),
         ("250 2.0.0 fine", Deferred),
         ("nothing of sense", Deferred),
@@ -668,20 +669,46 @@ def test_the_size_is_said_to_a_server_that_asks_so_that_it_refuses_before_it_is_
     plain.change(size=10_000_000)
     plain.say("MAIL", "552 5.3.4 more than your quota")
     message = mail()
-    assert unguarded(plain).send(ENVELOPE, message) == Bounced(552, "5.3.4 more than your quota")
+    assert unguarded(plain).send(ENVELOPE, message) == TooLarge(552, "5.3.4 more than your quota", None)
     assert f"size={len(message.as_bytes(policy=POLICY))}" in plain.commands("MAIL")[0].lower()
     assert plain.commands("DATA") == []
 
 
-def test_a_mail_above_the_servers_size_bounces_with_both_numbers_before_it_is_offered(plain):
+def test_a_mail_above_the_servers_size_is_too_large_with_both_numbers_before_it_is_offered(plain):
     message = mail(".\n" * 1000)
     bytes_of_it = len(message.as_bytes(policy=POLICY))
     plain.change(size=bytes_of_it - 1)
     verdict = unguarded(plain).send(ENVELOPE, message)
     words = f"the mail has {bytes_of_it} bytes, the server takes at most {bytes_of_it - 1}"
-    assert verdict == Bounced(552, words)
+    assert verdict == TooLarge(552, words, bytes_of_it - 1)
     assert plain.commands("MAIL") == []
     assert plain.commands("QUIT")
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "FINAL"])
+@pytest.mark.parametrize(
+    ("said", "about_size"),
+    [
+        ("552 message size exceeds fixed maximum message size", True),
+        ("552 5.3.4 too big", True),
+        ("554 5.3.4 too big", True),
+        ("552-5.2.3 exceeds our\r\n552 5.2.3 size limits", True),
+        ("550 5.2.3 too long", True),
+        ("552 5.2.2 mailbox full", False),
+        ("552 5.7.0 blocked for what is in it", False),
+        ("550 5.3.40 no such code", False),
+        ("550 what of 5.3.4", False),
+        ("554 no", False),
+        ("452 4.3.4 too big now", False),
+    ],
+)
+def test_what_a_server_says_of_a_mail_s_size_is_told_from_other_refusals(plain, step, said, about_size):
+    plain.say(step, said)
+    verdict = unguarded(plain).send(ENVELOPE, mail())
+    code, reply = int(said[:3]), verdict.reply
+    assert verdict == (
+        TooLarge(code, reply, None) if about_size else (Bounced if code >= 500 else Deferred)(code, reply)
+    )
 
 
 def test_a_mail_of_just_the_servers_size_is_sent(plain):

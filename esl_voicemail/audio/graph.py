@@ -1,7 +1,8 @@
-"""A chain of FFmpeg's filters for sound: frames or samples in, samples out. Decides nothing of them."""
+"""FFmpeg's filters for sound, in a chain: frames or samples in, samples out. Decides nothing of them."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -28,7 +29,9 @@ class Chain:
 
     def frames(self, frame: av.AudioFrame | None) -> Iterator[av.AudioFrame]:
         """Give the chain a frame, or None at the end, and yield what comes out of it."""
-        self._graph.push(frame)
+        # Filters that have all they want, as they cut off what follows, take no more.
+        with suppress(av.EOFError):
+            self._graph.push(frame)
         while True:
             try:
                 out = self._graph.pull()
@@ -36,6 +39,49 @@ class Chain:
                 return
             if isinstance(out, av.AudioFrame):
                 yield out
+
+
+def chained(frames: Iterable[av.AudioFrame], *filters: tuple[str, str]) -> Iterator[av.AudioFrame]:
+    """Yield what comes of frames, all of one form, behind filters."""
+    chain = None
+    for frame in frames:
+        chain = chain or Chain(frame, *filters)
+        yield from chain.frames(frame)
+    if chain:
+        yield from chain.frames(None)
+
+
+class Product:
+    """Two sounds of one channel and the same format and rate, multiplied sample by sample."""
+
+    def __init__(self, first: av.AudioFrame) -> None:
+        self._graph = Graph()
+        self._first, self._second = (
+            self._graph.add_abuffer(
+                sample_rate=first.sample_rate,
+                format=first.format.name,
+                layout="mono",
+                time_base=Fraction(1, first.sample_rate),
+            )
+            for _ in range(2)
+        )
+        both, self._out = self._graph.add("amultiply"), self._graph.add("abuffersink")
+        self._first.link_to(both, 0, 0)
+        self._second.link_to(both, 0, 1)
+        both.link_to(self._out)
+        self._graph.configure()
+
+    def of(self, frame: av.AudioFrame, factors: bytes) -> av.AudioFrame:
+        """Return a frame with each sample multiplied by its factor; more factors than samples are left."""
+        other = av.AudioFrame(frame.format.name, "mono", frame.samples)
+        factors = factors[: frame.samples * frame.format.bytes]
+        other.planes[0].update(factors.ljust(other.planes[0].buffer_size, b"\0"))
+        other.sample_rate, other.pts, other.time_base = frame.sample_rate, frame.pts, frame.time_base
+        self._first.push(frame)
+        self._second.push(other)
+        out = self._out.pull()
+        assert isinstance(out, av.AudioFrame)
+        return out
 
 
 def samples_of(frame: av.AudioFrame, plane: int = 0) -> bytes:

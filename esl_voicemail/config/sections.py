@@ -141,7 +141,7 @@ class DefaultsSection(Inherited):
     language: Language = "pl"
     timezone: Timezone = ZoneInfo("Europe/Warsaw")
     region: Region = "PL"
-    attachment: Attachment = "wav"
+    attachment: Attachment = "mp3"
     max_seconds: Seconds = 300
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] = 1
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] = 7

@@ -1,25 +1,37 @@
-"""The mail of an attempt: its mailbox's settings, its audio, if there is any, in the wanted format.
+"""The mail of an attempt: its mailbox's settings, its audio, if there is any, in a format the server takes.
 
 Meant for a worker thread, as it reads a disk and may run a codec; the mail's shape is `message`'s.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
-from hashlib import sha256
 
 from gevent.monkey import get_original
 
-from esl_voicemail.audio.convert import FORMATS, attachment
 from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.config.values import MailAddress
-from esl_voicemail.errors import RecordingError, TemplateError
-from esl_voicemail.mail.message import Attachment, compose
-from esl_voicemail.model import Attempt, Recording
+from esl_voicemail.errors import TemplateError
+from esl_voicemail.mail.enclosing import Encloser
+from esl_voicemail.mail.message import POLICY, Attachment, compose
+from esl_voicemail.mail.tags import tags_of
+from esl_voicemail.model import Attempt
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
 # meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
 _COMPOSING = get_original("_thread", "allocate_lock")()
+# What base64 makes of 57 bytes (RFC 2045 section 6.8), and the headers of the part and of its parent.
+_LINE_OF, _LINE_BYTES, _PART_BYTES = 57, 78, 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A mail: what its audio is, how many steps down from the wanted format, and whether it has none."""
+
+    message: EmailMessage
+    audio: str
+    step: int
+    last: bool
 
 
 def _nobody_listens(_why: str, _mailbox: str) -> None:
@@ -36,35 +48,48 @@ class Composer:
     mailboxes: Mapping[str, Mailbox]
     sender: MailAddress
     template_failed: Callable[[str, str], None] = _nobody_listens
+    encloser: Encloser = field(default_factory=Encloser)
 
     def compose(self, attempt: Attempt) -> EmailMessage:
         """Return the mail; ComposeError or RecordingError when a person has to look."""
-        voicemail, recipient = attempt.voicemail, attempt.recipient
+        return self.compose_within(attempt).message
+
+    def compose_within(self, attempt: Attempt, step: int = 0, most: int | None = None) -> Composed:
+        """Return the mail with the most of its audio, from a step down on, that goes into so many bytes.
+
+        ComposeError or RecordingError when a person has to look.
+        """
+        voicemail, recording = attempt.voicemail, attempt.voicemail.recording
         mailbox = mailbox_of(self.mailboxes, voicemail.call.mailbox)
+        if recording is None or attempt.undelivered:
+            return Composed(self._mail(attempt, mailbox), "", step, last=True)
+        kept = str(recording.path)
+        with _COMPOSING:
+            tags = tags_of(voicemail, mailbox)
+        room = None
+        if most is not None:
+            bare = self._mail(attempt, mailbox, left_out=kept).as_bytes(policy=POLICY)
+            room = (most - len(bare) - _PART_BYTES) // _LINE_BYTES * _LINE_OF
+        enclosed = self.encloser.enclose(recording, mailbox.attachment, tags, step, room)
+        message = self._mail(attempt, mailbox, enclosed.audio, None if enclosed.audio else kept)
+        return Composed(message, enclosed.words, enclosed.step, last=enclosed.audio is None)
+
+    def _mail(
+        self,
+        attempt: Attempt,
+        mailbox: Mailbox,
+        audio: Attachment | None = None,
+        left_out: str | None = None,
+    ) -> EmailMessage:
+        recipient = attempt.recipient
         to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
-        audio = None
-        if voicemail.recording and not attempt.undelivered:
-            audio = self._audio(voicemail.recording, mailbox.attachment)
         with _COMPOSING:
             try:
-                return compose(attempt, mailbox, self.sender, to, audio)
+                return compose(attempt, mailbox, self.sender, to, audio, left_out=left_out)
             except TemplateError as error:
                 if not mailbox.templates:
                     raise
                 self.template_failed(str(error), mailbox.key)
                 # What an operator wrote must not keep his callers' words from his people.
-                return compose(attempt, replace(mailbox, templates=()), self.sender, to, audio)
-
-    def _audio(self, recording: Recording, name: str) -> Attachment:
-        path = recording.path
-        as_kept = attachment(path, "wav")
-        if recording.sha256 and sha256(as_kept).hexdigest() != recording.sha256:
-            raise RecordingError(f"{path.name}: has changed since it was kept, {len(as_kept)} bytes now")
-        try:
-            content = as_kept if name == "wav" else attachment(path, name)
-        except RecordingError:
-            content = b""
-        if not content:
-            # What a codec refuses, a mail can still carry as it was recorded.
-            name, content = "wav", as_kept
-        return Attachment(content, FORMATS[name].suffix, FORMATS[name].subtype)
+                shipped = replace(mailbox, templates=())
+                return compose(attempt, shipped, self.sender, to, audio, left_out=left_out)

@@ -95,7 +95,7 @@ def for_filters(attempt: Attempt, facts: Facts) -> Iterator[tuple[str, str]]:
     yield "X-Voicemail-Mailbox", call.mailbox
     if attempt.undelivered is None:
         yield "X-Voicemail-Reason", call.reason.value
-        yield "X-Voicemail-Caller", call.caller.number or ("withheld" if call.caller.withheld else "unknown")
+        yield "X-Voicemail-Caller", "withheld" if call.caller.withheld else call.caller.number or "unknown"
         if voicemail.recording:
             yield "X-Voicemail-Duration", str(round(voicemail.recording.duration_ms / 1000))
         if facts.reference:

@@ -30,17 +30,22 @@ _NAME_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """The audio as it is attached: `suffix` names the file, `subtype` the MIME type under audio/."""
+    """The audio as it is attached: `suffix` names the file, `subtype` the MIME type under audio/.
+
+    `codecs` is that parameter's value (RFC 6381), empty for none.
+    """
 
     content: bytes
     suffix: str
     subtype: str
+    codecs: str = ""
 
 
 def file_name(voicemail: Voicemail, mailbox: Mailbox, suffix: str) -> str:
     """Return a telling ASCII name for the audio: when, who, which mailbox."""
     local = voicemail.call.arrived_at.astimezone(mailbox.timezone)
-    caller = _UNTELLING.sub("", voicemail.call.caller.number) or "withheld"
+    who = voicemail.call.caller
+    caller = "withheld" if who.withheld else _UNTELLING.sub("", who.number) or "unknown"
     where = _UNTELLING.sub("-", anyascii(mailbox.name)).strip("-").lower() or mailbox.key
     return f"{local:%Y-%m-%d_%H%M}_{caller[:20]}_{where[:_NAME_CHARACTERS]}.{suffix}"
 
@@ -89,6 +94,7 @@ def compose(
             maintype="audio",
             subtype=audio.subtype,
             filename=file_name(voicemail, mailbox, audio.suffix),
+            params={"codecs": audio.codecs} if audio.codecs else None,
             headers=[f"Content-Duration: {_seconds(voicemail)}"],  # RFC 3803
         )
     return message

@@ -5,6 +5,7 @@ afterwards. What is not clearly a refusal is Deferred. What holds the event loop
 runs on a native thread.
 """
 
+import re
 import smtplib
 import ssl
 from collections.abc import Iterable
@@ -20,11 +21,15 @@ from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, wait, within
-from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, Verdict, one_line
+from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, TooLarge, Verdict, one_line
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _REPLY_CHARACTERS = 400
-_TOO_LARGE = 552  # what a server says itself of a mail above its limit (RFC 1870 section 6.1)
+# What a server says of a mail above its limit (RFC 1870 section 6.1); with an enhanced code it may mean a
+# mailbox that is full, or what is in the mail, unless that code is one of these (RFC 3463 sections 3.3, 3.4).
+_TOO_LARGE = 552
+_SIZE_CODE = re.compile(r"5\.(?:2\.3|3\.4)(?!\d)")
+_ENHANCED_CODE = re.compile(r"5\.\d{1,3}\.\d{1,3}(?!\d)")
 # What a server says at MAIL or RCPT to who has not logged in or secured the line (RFC 4954 section 6, RFC
 # 3207 section 4): it is no word on the message.
 _LOGIN_FIRST = (530, 534, 535, 538)
@@ -54,7 +59,7 @@ class Transport(Protocol):
     def blocks_on_disk(self) -> bool:
         """Whether `send` must run on a worker thread."""
 
-    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
+    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict | TooLarge:
         """Hand the mail over and return what became of it; ComposeError when it cannot be written out."""
 
 
@@ -71,7 +76,7 @@ class SmtpTransport:
     timeouts: Timeouts = Timeouts()
     blocks_on_disk: bool = False
 
-    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
+    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict | TooLarge:
         """Send by SMTP; the reply in the verdict is the server's own."""
         opened = self._open(message)
         if isinstance(opened, Deferred):
@@ -143,10 +148,17 @@ class SmtpTransport:
             return _deferred(server, None, f"{where}: {_words(error)}", ours=not _passing(error))
         return server, ready
 
-    def _transaction(self, server: "Client", envelope: Envelope, ready: "_Ready") -> Verdict:
+    def _transaction(self, server: "Client", envelope: Envelope, ready: "_Ready") -> Verdict | TooLarge:
         most = size_limit(server)
         if most is not None and ready.size > most:
-            return Bounced(_TOO_LARGE, f"the mail has {ready.size} bytes, the server takes at most {most}")
+            words = f"the mail has {ready.size} bytes, the server takes at most {most}"
+            return TooLarge(_TOO_LARGE, words, most)
+        answer = self._exchange(server, envelope, ready)
+        if isinstance(answer, Bounced) and _is_about_size(answer):
+            return TooLarge(answer.code, answer.reply, None)
+        return answer
+
+    def _exchange(self, server: "Client", envelope: Envelope, ready: "_Ready") -> Verdict:
         introduced = self._introduce(server, envelope, ready.size)
         if not isinstance(introduced, Delivered):
             return introduced
@@ -253,6 +265,12 @@ def _refusal(code: int, reply: bytes, *, whoever: bool = False) -> Verdict:
     if 500 <= code < 600:
         return Bounced(code, _line(reply))
     return Deferred(_code(code), _line(reply), unreachable=whoever)
+
+
+def _is_about_size(refusal: Bounced) -> bool:
+    if _SIZE_CODE.match(refusal.reply):
+        return True
+    return refusal.code == _TOO_LARGE and not _ENHANCED_CODE.match(refusal.reply)
 
 
 def _code(code: int | None) -> int | None:

@@ -23,7 +23,7 @@ from gevent.queue import Queue
 
 from esl_voicemail.trial.caller import TrialCaller
 from esl_voicemail.trial.switch import place_call
-from tests.support.service import DEFAULTS, parse_logfmt, until
+from tests.support.service import parse_logfmt, settled, until
 from tests.support.smtp import Accepted, ScriptedSmtp, scripted_smtp
 from tests.support.speech import attached
 
@@ -191,11 +191,8 @@ class Stage:
 
     def configure(self, settings: dict[str, Any], smtp: tuple[str, str] | None) -> None:
         """Write the configuration; `smtp` is security and the way to log in."""
-        settings = {
-            **DEFAULTS,
-            "mailboxes": {"sales": {"recipients": list(RECIPIENTS), "silence_seconds": 2}},
-            **settings,
-        }
+        boxes = {"sales": {"recipients": list(RECIPIENTS), "silence_seconds": 2}}
+        settings = settled({"mailboxes": boxes, **settings})
         mail: dict[str, Any] = {"operator": OPERATOR}
         if smtp:
             self.server = self.lane.smtp(*smtp)

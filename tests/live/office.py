@@ -264,7 +264,7 @@ def settings(folder: Path, port: int, storage: dict[str, Any]) -> dict[str, Any]
         "listen": f"{HOST}:{port}",
         "http": {"listen": f"{HOST}:0"},
         "storage": storage,
-        "defaults": {"language": "en", "silence_seconds": 10},
+        "defaults": {"language": "en", "silence_seconds": 10, "attachment": "wav"},
         "mailboxes": {
             "sales": mailbox("Sales"),
             "other": mailbox("Other"),

@@ -27,7 +27,7 @@ NAME = "Zenobia Łącka"
 ANNA, JAN, OPERATOR = "anna@example.com", "jan@example.com", "ops@example.com"
 CONFIG = f"""\
 storage: {{retention_days: 30}}
-defaults: {{region: PL}}
+defaults: {{region: PL, attachment: wav}}
 mailboxes:
   sales: {{recipients: [{ANNA}, {JAN}]}}
   berlin: {{recipients: [{JAN}], region: DE}}

@@ -119,13 +119,15 @@ class Post:
         self.journal.begin(message_id, call, f"{key}.{message_id}.wav", 10)
         return message_id
 
-    def keep(self, *recipients: str, audio: bytes | None = None, key: str = "sales") -> str:
+    def keep(
+        self, *recipients: str, audio: bytes | None = None, key: str = "sales", duration_ms: int = 1000
+    ) -> str:
         """Keep a message, its recording on disk."""
         message_id = self.begin(key)
         path = self.folder / f"{key}.{message_id}.wav"
         path.write_bytes(sound() if audio is None else audio)
         digest = sha256(path.read_bytes()).hexdigest()
-        recording = Recording(path, 1000, path.stat().st_size, digest)
+        recording = Recording(path, duration_ms, path.stat().st_size, digest)
         recipients = recipients or (ANNA,)
         assert self.journal.keep(message_id, recording, EndedBy.KEY, recipients, now=self.now)
         return message_id

@@ -23,7 +23,18 @@ from esl_voicemail.trial.caller import TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome, place_call
 from tests.support import forks
 
-DEFAULTS: dict[str, Any] = {"listen": "127.0.0.1:0", "http": {"listen": "127.0.0.1:0"}}
+# What a caller said is found again byte for byte.
+_AS_RECORDED = {"attachment": "wav"}
+DEFAULTS: dict[str, Any] = {
+    "listen": "127.0.0.1:0",
+    "http": {"listen": "127.0.0.1:0"},
+    "defaults": _AS_RECORDED,
+}
+
+
+def settled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with what every server of a test has."""
+    return {**DEFAULTS, **settings, "defaults": {**_AS_RECORDED, **settings.get("defaults", {})}}
 
 
 def until(met: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
@@ -170,7 +181,7 @@ def command(*arguments: str, folder: Path, **environment: str) -> "subprocess.Co
 def start(folder: Path, settings: Mapping[str, Any] | None = None) -> Service:
     """Start a server with embedded defaults but for `settings`; wait until it serves."""
     config = folder / "voicemail.yaml"
-    config.write_text(yaml.safe_dump({**DEFAULTS, **(settings or {})}, allow_unicode=True))
+    config.write_text(yaml.safe_dump(settled(settings or {}), allow_unicode=True))
     state = folder / "var" / "serve.json"
     state.unlink(missing_ok=True)
     with (folder / "log").open("ab") as log:
