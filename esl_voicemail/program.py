@@ -19,6 +19,7 @@ from esl_voicemail.model import one_line
 # Above these it does not end by itself; and what is read without a pause keeps all calls waiting.
 OUTPUT_AT_MOST = 64 << 10
 ERRORS_AT_MOST = 1 << 20
+_PART = 64 << 10
 # What is killed is gone at once, but for one that a disk holds.
 _GONE_SECONDS = 2.0
 
@@ -33,6 +34,7 @@ def run(command: Sequence[str], folder: Path, seconds: float, given: IO[bytes] |
     try:
         process = subprocess.Popen(  # noqa: S603 - what the operator configured; no shell reads it
             command,
+            bufsize=0,
             cwd=folder,
             stdin=given or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -41,8 +43,11 @@ def run(command: Sequence[str], folder: Path, seconds: float, given: IO[bytes] |
         )
     except OSError as error:
         raise ProgramError(f"{command[0]}: cannot be run: {error.strerror or error}") from error
-    bounds = ((process.stdout, OUTPUT_AT_MOST), (process.stderr, ERRORS_AT_MOST))
-    readers = [gevent.spawn(_read, process, stream, most) for stream, most in bounds]
+    output, errors = bytearray(), bytearray()
+    readers = [
+        gevent.spawn(_read, process, process.stdout, output, OUTPUT_AT_MOST),
+        gevent.spawn(_read, process, process.stderr, errors, ERRORS_AT_MOST),
+    ]
     try:
         code = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired as error:
@@ -54,24 +59,24 @@ def run(command: Sequence[str], folder: Path, seconds: float, given: IO[bytes] |
         # Who has left the process group may still hold the other end.
         gevent.joinall(readers, timeout=_GONE_SECONDS)
         gevent.killall(readers)
-        for stream, _ in bounds:
+        for stream in (process.stdout, process.stderr):
             _close(stream)
-    output, errors = (reader.value if isinstance(reader.value, bytes) else b"" for reader in readers)
     if len(output) > OUTPUT_AT_MOST or len(errors) > ERRORS_AT_MOST:
         raise ProgramError(f"{name}: prints without end")
     if code:
         how = f"ended with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
         said = _last_line(errors)
         raise ProgramError(f"{name}: {how}" + (f": {said}" if said else ""))
-    return output
+    return bytes(output)
 
 
-def _read(process: "subprocess.Popen[bytes]", stream: IO[bytes] | None, most: int) -> bytes:
-    """Read to the end, or a byte more than is allowed: then the program's."""
-    found = stream.read(most + 1) if stream else b""
-    if len(found) > most:
-        _kill(process)
-    return found
+def _read(process: "subprocess.Popen[bytes]", stream: IO[bytes] | None, found: bytearray, most: int) -> None:
+    """Read to the end; above what is allowed, it is the program's."""
+    while stream and (part := stream.read(_PART)):
+        found += part
+        if len(found) > most:
+            _kill(process)
+            return
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
@@ -85,7 +90,7 @@ def _close(stream: IO[bytes] | None) -> None:
             stream.close()
 
 
-def _last_line(errors: bytes) -> str:
+def _last_line(errors: bytearray) -> str:
     """What it gave up with stands at the end, below warnings and traces."""
     lines = (one_line(line, 200) for line in reversed(errors.decode(errors="replace").splitlines()))
     return next(filter(None, lines), "")

@@ -58,25 +58,24 @@ class _Lane:
     """
 
     free: int
-    waiting: list[Event] = field(default_factory=list)
+    waiting: dict[Event, None] = field(default_factory=dict)
 
     def enter(self, seconds: float) -> bool:
         if self.free:
             self.free -= 1
             return True
         mine = Event()
-        self.waiting.append(mine)
+        self.waiting[mine] = None
         try:
             mine.wait(max(0.0, seconds))
         finally:
             is_in = mine not in self.waiting
-            if not is_in:
-                self.waiting.remove(mine)
+            self.waiting.pop(mine, None)
         return is_in
 
     def leave(self) -> None:
         if self.waiting:
-            self.waiting.pop().set()
+            self.waiting.popitem()[0].set()
         else:
             self.free += 1
 
