@@ -64,7 +64,7 @@ def run(command: Sequence[str], folder: Path, seconds: float, given: IO[bytes] |
     if len(output) > OUTPUT_AT_MOST or len(errors) > ERRORS_AT_MOST:
         raise ProgramError(f"{name}: prints without end")
     if code:
-        how = f"ended with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+        how = f"ended with {code}" if code > 0 else f"was ended by signal {-code}"
         said = _last_line(errors)
         raise ProgramError(f"{name}: {how}" + (f": {said}" if said else ""))
     return bytes(output)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.support.speech import tone
 CALLER = TrialCaller(speech=tone(2.0))
 LIMIT = 3
 # Beyond its limit a mail waits for nothing; this much a busy machine takes.
-SLACK = 5.0
+SLACK = 15.0
 # Ignores being asked to end, and so does its child.
 STUBBORN = """\
 trap '' TERM HUP INT
@@ -114,7 +115,8 @@ class TestProgram:
                 "x: ended with 3: no model there",
             ),
             ("printf '\\033[1m\\377\\n' >&2; exit 1", "x: ended with 1: [1m�"),
-            ("kill -SEGV $$", "x: was ended by SIGSEGV"),
+            ("kill -SEGV $$", "x: was ended by signal 11"),
+            ("kill -40 $$", "x: was ended by signal 40"),
             ("exec yes", "x: prints without end"),
             ("exec yes >&2", "x: prints without end"),
             ("yes & yes >&2 & sleep 600", "x: prints without end"),
@@ -161,21 +163,20 @@ class TestProgram:
         until(lambda: gone(pids), "both are gone")
 
     def test_whatever_it_does_others_go_on(self, tmp_path: Path) -> None:
-        longest = last = time.monotonic()
+        ticks = [time.monotonic()]
 
         def tick() -> None:
-            nonlocal longest, last
-            longest, last = 0.0, time.monotonic()
             while True:
                 gevent.sleep(0.005)
-                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+                ticks.append(time.monotonic())
 
         ticking = gevent.spawn(tick)
         for text in ("exec yes", "exec yes >&2", "sleep 0.2; echo said"):
             with suppress(ProgramError):
                 program.run([script(tmp_path, "x", text)], tmp_path, 10)
         ticking.kill()
-        assert longest < 0.5
+        assert len(ticks) > 10
+        assert max(after - before for before, after in pairwise(ticks)) < 0.5
 
 
 @pytest.mark.parametrize(
@@ -299,14 +300,6 @@ def test_at_the_limit_the_mail_goes_without_and_the_program_is_killed(serving: S
     until(lambda: gone(pids), "all of it is gone")
 
 
-def test_a_mailbox_without_a_transcriber_waits_for_none(serving: Service) -> None:
-    waiting = call(serving, "stubborn")
-    told = delivered(serving, call(serving, "plain"))
-    assert not [line for line in serving.lines("transcript") if line["message"] == waiting]
-    assert waited(told) < LIMIT
-    delivered(serving, waiting)
-
-
 def test_how_transcripts_ended_is_counted(serving: Service) -> None:
     before = serving.metrics()
     for result in ("written", "empty", "failed", "timed_out", "too_late"):
@@ -386,6 +379,15 @@ def waiting(tmp_path: Path) -> Iterator[tuple[Service, str]]:
         until((tmp_path / "ins").exists, "it is being written down")
         yield service, message
     (tmp_path / "out").touch()
+
+
+def test_a_mailbox_without_a_transcriber_waits_for_none(waiting: tuple[Service, str]) -> None:
+    service, message = waiting
+    delivered(service, call(service, "plain"))
+    assert service.lines("transcript") == []
+    assert {to.state for to in story(service, message).deliveries} == {"queued"}
+    (service.folder / "out").touch()
+    assert delivered(service, message).transcript == "said"
 
 
 def test_a_service_killed_meanwhile_mails_it_when_it_is_due(tmp_path: Path) -> None:
