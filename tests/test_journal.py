@@ -323,9 +323,9 @@ def test_a_transcript_changes_nothing_of_what_a_person_has_settled(journal, read
     assert (jan.state, jan.due_at) == ("queued", NOW)
 
 
-def test_a_transcript_hastens_no_mail_that_was_tried(journal, reader):
+@pytest.mark.parametrize("later", [NOW + 9 * MINUTE, TO_WAIT])
+def test_a_transcript_hastens_no_mail_that_was_tried(journal, reader, later):
     message_id = waiting(journal)
-    later = NOW + 9 * MINUTE
     for attempt in journal.queue.claim(9, TO_WAIT, DOMAIN):
         journal.queue.mark(attempt, Deferred(450, "not now"), TO_WAIT, 1, later)
     assert journal.transcribe(message_id, "said", TO_WAIT, NOW)
