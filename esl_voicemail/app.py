@@ -40,6 +40,7 @@ from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
 from esl_voicemail.storage import Storage
 from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.transcription import Transcription
 from esl_voicemail.watching import Watch
 from esl_voicemail.workers import Workers
 
@@ -85,6 +86,7 @@ class Parts:
     mail_workers: Workers
     journal: Journal
     delivery: Delivery
+    transcription: Transcription
     recovery: Recovery
     listener: Listener
     readiness: Readiness
@@ -129,6 +131,7 @@ def build(config: Config) -> Parts:
         operator=config.mail.operator.address if config.mail.operator else None,
         recordings_gone=spool.strange,
     )
+    transcription = Transcription(journal, mailboxes, workers, telemetry, clock=clock, written=delivery.wake)
     desk = Desk(
         mailboxes=mailboxes,
         greeting_seconds=greeting_seconds,
@@ -136,6 +139,7 @@ def build(config: Config) -> Parts:
         spool=spool,
         workers=workers,
         telemetry=telemetry,
+        transcription=transcription,
         clock=clock,
         new_message_id=lambda: str(ULID()),
         new_application_id=lambda: str(uuid.uuid4()),
@@ -148,6 +152,7 @@ def build(config: Config) -> Parts:
         mailboxes,
         workers,
         telemetry,
+        transcription=transcription,
         clock=clock,
         in_progress=desk.in_progress,
         kept=delivery.wake,
@@ -162,6 +167,7 @@ def build(config: Config) -> Parts:
         mail_workers=mail_workers,
         journal=journal,
         delivery=delivery,
+        transcription=transcription,
         recovery=recovery,
         listener=Listener(config.listen, config.switch.allowed, config.switch.max_calls, desk, telemetry),
         readiness=readiness,
@@ -285,6 +291,7 @@ class App:
         parts.readiness.leave()
         left = parts.listener.stop(seconds)
         parts.recovery.stop()
+        parts.transcription.stop()
         finished = parts.delivery.stop(_MAIL_DRAIN_SECONDS)
         parts.http.stop()
         parts.readiness.stop()

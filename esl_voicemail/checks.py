@@ -40,6 +40,7 @@ def problems(config: Config, *, serving: bool = False) -> list[str]:
         *_mail(config),
         *_installed(config),
         *_greetings(config),
+        *(() if serving else _transcribers(config)),
         *_templates(config),
     ]
 
@@ -217,6 +218,19 @@ def _greetings(config: Config) -> Iterator[str]:
     for path in sorted(shipped):
         if trouble := _unplayable(path):
             yield f"{config.at('mailboxes')}: {trouble}; install the program again"
+
+
+def _transcribers(config: Config) -> Iterator[str]:
+    """A program that is missing costs a transcript, no call: it keeps no service from serving."""
+    for name, transcriber in config.transcribers.items():
+        program = transcriber.command[0]
+        if shutil.which(program) is None:
+            there = Path(program).exists() if "/" in program else False
+            yield f"{config.at('transcribers', name, 'command', 0)}: {program}: " + (
+                "is no program this user can run"
+                if there
+                else "is not there; install it, or name it with its folder"
+            )
 
 
 def _unplayable(path: Path) -> str:

@@ -49,6 +49,18 @@ class SpeechError(VoicemailError):
     """A text cannot be spoken on this machine."""
 
 
+class TranscriptError(VoicemailError):
+    """A recording cannot be written down on this machine."""
+
+
+class ProgramError(VoicemailError):
+    """A program of the machine cannot be run, failed, or printed what is of no use."""
+
+
+class ProgramTimeoutError(ProgramError):
+    """A program was not done when its time was over."""
+
+
 class JournalError(VoicemailError):
     """The journal did not take or give what it was asked to."""
 

@@ -106,6 +106,16 @@ class CallResult(StrEnum):
     FAILED = "failed"
 
 
+class TranscriptResult(StrEnum):
+    """What came of having a message written down, as counted in `voicemail_transcripts_total`."""
+
+    WRITTEN = "written"
+    EMPTY = "empty"  # the program printed nothing
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    TOO_LATE = "too_late"  # it was nobody's turn before the mails went
+
+
 # Left no message through no fault of the caller's: somebody is told, whatever a mailbox says of empty calls.
 TECHNICAL = frozenset({CallResult.RECORD_FAILED, CallResult.SWITCH_STALLED, CallResult.CONTROL_LOST})
 

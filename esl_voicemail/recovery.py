@@ -26,6 +26,7 @@ from esl_voicemail.journal.journal import OpenCall
 from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Reason, Recording, VoicemailState
 from esl_voicemail.spool import Seen, Spool, owner_of
 from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 
 # A row younger than this may belong to a call whose file the switch has not opened yet.
@@ -65,6 +66,7 @@ class Recovery:
         workers: Workers,
         telemetry: Telemetry,
         *,
+        transcription: Transcription,
         clock: Clock,
         in_progress: Collection[str],
         kept: Callable[[], None],
@@ -76,6 +78,7 @@ class Recovery:
         self._mailboxes = mailboxes
         self._workers = workers
         self._telemetry = telemetry
+        self._transcription = transcription
         self._clock = clock
         self._in_progress = in_progress
         self._kept = kept
@@ -280,7 +283,11 @@ class Recovery:
     def _keep(
         self, message_id: str, call: Call, recording: Recording, recipients: tuple[str, ...], kind: str
     ) -> None:
-        if self._journal.keep(message_id, recording, EndedBy.CUT, recipients, now=self._clock()):
+        due_at = self._transcription.due_at(call.mailbox)
+        if self._journal.keep(
+            message_id, recording, EndedBy.CUT, recipients, now=self._clock(), due_at=due_at
+        ):
+            self._transcription.take(message_id, call, recording, due_at)
             self._telemetry.message_kept(call.mailbox, recording, EndedBy.CUT)
             self._telemetry.recovered(
                 kind, call=call.call_id, message=message_id, recording_ms=recording.duration_ms

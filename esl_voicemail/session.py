@@ -51,6 +51,7 @@ from esl_voicemail.model import (
 from esl_voicemail.script import script_of
 from esl_voicemail.spool import Spool
 from esl_voicemail.telemetry import STAGES, Telemetry
+from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 
 # Waiting callers hear ringing, or silence: past these, the dialplan does better.
@@ -69,6 +70,7 @@ class Desk:
     spool: Spool
     workers: Workers
     telemetry: Telemetry
+    transcription: Transcription
     clock: Callable[[], datetime]
     new_message_id: Callable[[], str]
     new_application_id: Callable[[], str]
@@ -263,6 +265,7 @@ class Session:
                 # Cut off before a first word was on disk, it is no empty message.
                 nothing = CallResult.RECORD_FAILED if cut else CallResult.NO_AUDIO
                 return self._nothing(CallResult.TOO_SHORT if recording.duration_ms else nothing)
+            due_at = desk.transcription.due_at(mailbox.key)
             desk.journal.keep(
                 self._message_id,
                 recording,
@@ -270,6 +273,7 @@ class Session:
                 mailbox.addresses,
                 now=desk.clock(),
                 typed=keep.typed,
+                due_at=due_at,
                 timeout_seconds=_KEEP_SECONDS,
             )
         except RecordingError as error:
@@ -280,6 +284,7 @@ class Session:
             return KeepFailed()
         self._result, self._recording, self._ended_by = CallResult.RECORDED, recording, take.ended_by
         desk.telemetry.message_kept(call.mailbox, recording, take.ended_by)
+        desk.transcription.take(self._message_id, call, recording, due_at)
         desk.kept()
         return Kept()
 

@@ -1,4 +1,4 @@
-"""Speaks a text with a synthesiser that is installed on the machine. The only room that runs other programs.
+"""Speaks a text with a synthesiser that is installed on the machine.
 
 The text goes to the program's standard input, never into a command line.
 """

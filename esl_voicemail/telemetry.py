@@ -5,14 +5,12 @@ No caller's data in a label, no secret anywhere, telephone numbers masked unless
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, Metric
 
 from esl_voicemail import __version__
-from esl_voicemail.errors import JournalError
 from esl_voicemail.logline import Value, masked, render
 from esl_voicemail.model import (
     Attempt,
@@ -27,10 +25,12 @@ from esl_voicemail.model import (
     Held,
     Reason,
     Recording,
+    TranscriptResult,
     Verdict,
     VoicemailState,
     one_line,
 )
+from esl_voicemail.scrape import QueueGauges
 
 # A second series for each, saying when it began, is of no use to a service that says when it started.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -79,24 +79,27 @@ class Telemetry:
         def gauge(name: str, text: str, *names: str) -> Gauge:
             return Gauge(f"voicemail_{name}", text, names, registry=self.registry)
 
+        def histogram(name: str, text: str, buckets: Sequence[int]) -> Histogram:
+            return Histogram(f"voicemail_{name}", text, buckets=buckets, registry=self.registry)
+
         gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
         self._ready = gauge("ready", "1 while new calls are taken and can be recorded.")
         self._calls = counter("calls_total", "Calls, by how they ended.", "mailbox", "reason", "result")
         self._in_progress = gauge("calls_in_progress", "Calls the service has now.", "stage")
-        self._duration = Histogram(
-            "voicemail_recording_duration_seconds",
-            "Length of kept recordings.",
-            buckets=_DURATION_BUCKETS,
-            registry=self.registry,
+        self._duration = histogram(
+            "recording_duration_seconds", "Length of kept recordings.", _DURATION_BUCKETS
         )
         self._ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
         self._messages = counter("messages_total", "Calls' rows closed, by state.", "mailbox", "state")
         self._attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
-        self._lag = Histogram(
-            "voicemail_delivery_lag_seconds",
+        self._lag = histogram(
+            "delivery_lag_seconds",
             "From the end of a message to a recipient's server accepting it.",
-            buckets=_LAG_BUCKETS,
-            registry=self.registry,
+            _LAG_BUCKETS,
+        )
+        self._transcripts = counter("transcripts_total", "Messages to be written down.", "result")
+        self._transcribing = histogram(
+            "transcript_duration_seconds", "How long transcripts took.", _DURATION_BUCKETS
         )
         self._recovered = counter("recovered_total", "What recovery found and mended.", "kind")
         self._peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
@@ -115,6 +118,8 @@ class Telemetry:
             self._reloads.labels(result)
         for ended_by in EndedBy:
             self._ended.labels(ended_by.value)
+        for transcribed in TranscriptResult:
+            self._transcripts.labels(transcribed.value)
         for name in _RESULTS.values():
             for smtp_class in _CLASSES:
                 self._attempts.labels(name, smtp_class)
@@ -129,7 +134,7 @@ class Telemetry:
 
     def watch(self, backlog: Callable[[], Backlog]) -> None:
         """Compute the queue's gauges when they are scraped."""
-        self.registry.register(_AtScrape(backlog, self._clock))
+        self.registry.register(QueueGauges(backlog, self._clock))
 
     def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
@@ -237,6 +242,26 @@ class Telemetry:
         self._duration.observe(recording.duration_ms / 1000)
         self._ended.labels(ended_by.value).inc()
 
+    def transcript(
+        self, result: TranscriptResult, duration_ms: int, *, call: Call, message: str, why: str = ""
+    ) -> None:
+        """A message was written down, or was not; what was said in it is no line's business."""
+        self._transcripts.labels(result.value).inc()
+        if result is TranscriptResult.WRITTEN:
+            self._transcribing.observe(duration_ms / 1000)
+        self._log(
+            _TRANSCRIPT_LEVELS.get(result, "info"),
+            "transcript",
+            {
+                "call": call.call_id,
+                "message": message,
+                "mailbox": call.mailbox,
+                "result": result.value,
+                "duration_ms": duration_ms,
+                "why": one_line(why, 300) or None,
+            },
+        )
+
     # --- deliveries --------------------------------------------------------------------------------
 
     def delivery_attempt(
@@ -309,31 +334,12 @@ _EXPECTED = {
     CallResult.HANGUP_IN_GREETING,
 }
 
+_TRANSCRIPT_LEVELS = {
+    TranscriptResult.FAILED: "error",
+    TranscriptResult.TIMED_OUT: "warning",
+    TranscriptResult.TOO_LATE: "warning",
+}
+
 
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-class _AtScrape:
-    """Gauges that are true at the moment of the scrape."""
-
-    def __init__(self, backlog: Callable[[], Backlog], clock: Callable[[], datetime]) -> None:
-        self._backlog = backlog
-        self._clock = clock
-
-    def collect(self) -> Iterable[Metric]:
-        """Return the families; without them when the journal does not answer, as all else is still true."""
-        try:
-            backlog = self._backlog()
-        except JournalError:
-            return
-        queue = GaugeMetricFamily(
-            "voicemail_queue_messages", "Deliveries not final, and held.", labels=["state"]
-        )
-        for state, count in backlog.counts.items():
-            queue.add_metric([state], count)
-        yield queue
-        age = 0.0 if backlog.oldest is None else max(0.0, (self._clock() - backlog.oldest).total_seconds())
-        yield GaugeMetricFamily(
-            "voicemail_queue_oldest_age_seconds", "Age of the oldest delivery not final.", age
-        )

@@ -15,10 +15,12 @@ PACKAGE = "esl_voicemail"
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "model", "hours", "backoff", "window", "clock", "disk"}),
-    frozenset({"logline", "logwriter", "workers", "promise", "speech", "causes"}),
+    frozenset(
+        {"logline", "logwriter", "workers", "promise", "speech", "program", "whisper", "scrape", "causes"}
+    ),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset({"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl"}),
-    frozenset({"mail", "running", "storage", "script", "samples", "esl.channel"}),
+    frozenset({"mail", "running", "storage", "script", "samples", "transcription", "esl.channel"}),
     frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),
@@ -32,10 +34,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("journal",),
     "alembic": ("journal",),
     "smtplib": ("mail.smtp", "mail.transport"),
-    "prometheus_client": ("telemetry", "http"),
+    "prometheus_client": ("telemetry", "scrape", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),
-    "subprocess": ("speech", "trial.demo"),
+    "subprocess": ("speech", "program", "trial.demo"),
+    "faster_whisper": ("whisper",),
 }
 
 # What decides has no edges: neither an event loop nor a wire nor a database, however far it imports.

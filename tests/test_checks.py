@@ -136,6 +136,31 @@ class TestFolderOfMailboxes:
         assert checks.problems(config, serving=True) == []
 
 
+class TestTranscribers:
+    def test_a_program_that_is_missing_is_told_and_keeps_no_service_from_its_calls(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "voicemail.yaml"
+        path.write_text(
+            "mailboxes: {sales: {recipients: [anna@example.com]}}\ntranscribers:\n"
+            "  there: {command: [sh]}\n  here: {command: [./here.sh]}\n"
+            "  nowhere: {command: [no-such-program]}\n  gone: {command: [bin/gone]}\n"
+            "  folder: {command: [./]}\n  text: {command: [./voicemail.yaml]}\n"
+        )
+        (tmp_path / "here.sh").touch(mode=0o755)
+
+        config = load(path)
+
+        missing = "is not there; install it, or name it with its folder"
+        assert checks.problems(config) == [
+            f"{path}:5: transcribers.nowhere.command[0]: no-such-program: {missing}",
+            f"{path}:6: transcribers.gone.command[0]: {tmp_path}/bin/gone: {missing}",
+            f"{path}:7: transcribers.folder.command[0]: {tmp_path}: is no program this user can run",
+            f"{path}:8: transcribers.text.command[0]: {path}: is no program this user can run",
+        ]
+        assert checks.problems(config, serving=True) == []
+
+
 class TestRecordings:
     """Of a storage that has served: its folder bears a mark."""
 

@@ -44,6 +44,9 @@ HOST = "is no host: write a name such as smtp.example.com, and the port apart"
 PATH = "must be a path without quotes, $, {, }, !, \\ or control characters: the switch reads those"
 NO_AT = "is no mail address: An email address must have an @-sign."
 KEY = "a mailbox's key holds a-z, 0-9, _ and - only, at most 32, and starts with a letter or digit"
+UNDER = "describe it under transcribers"
+PROGRAM = 'names no program: write it as in [whisper-cli, --file, "{audio}"]'
+NAME = "a transcriber's name holds a-z, 0-9, _ and - only, at most 32, starts with a letter or digit, and is not none"
 REASONS = (
     "'default', 'no-answer', 'busy', 'unavailable', 'queue-timeout', 'after-hours', 'holiday' or 'direct'"
 )
@@ -147,6 +150,27 @@ MISTAKES = {
     "a time that no clock shows": (f"{SALES}    hours: {{sat: '25:00-26:00'}}\n", "4: mailboxes.sales.hours.sat: '25:00-26:00' names a time that no clock shows"),
     "hours that YAML reads as a number": (f"{SALES}    hours: {{sat: 9:00}}\n", f'4: mailboxes.sales.hours.sat: {QUOTES} "9:00"'),
     "hours without days": (f"{SALES}    hours: '8:00-16:00'\n", f"4: mailboxes.sales.hours: {SECTION} '8:00-16:00'"),
+    # transcribers
+    "a transcriber that is nowhere": (f"{SALES}    transcriber: whisper\n", f"4: mailboxes.sales.transcriber: there is no transcriber 'whisper'; there are none; {UNDER}"),
+    "another transcriber than there are": (f"{SALES}    transcriber: vosk\ntranscribers: {{whisper: {{command: [a]}}, b: {{command: [b]}}}}\n", "4: mailboxes.sales.transcriber: there is no transcriber 'vosk'; there are whisper, b"),
+    "a transcriber of all that is nowhere": (f"{SALES}defaults: {{transcriber: ''}}\n", f"4: defaults.transcriber: there is no transcriber ''; there are none; {UNDER}"),
+    "no transcriber, for YAML": (f"{SALES}    transcriber: no\n", f'4: mailboxes.sales.transcriber: {QUOTES} "no"'),
+    "a transcriber where it is chosen": (f"{SALES}    transcriber: {{command: [a]}}\n", "4: mailboxes.sales.transcriber: must be text, not a section"),
+    "a transcriber without a command": (f"{SALES}transcribers: {{w: {{}}}}\n", "4: transcribers.w.command: is missing"),
+    "a transcriber that is a command": (f"{SALES}transcribers: {{w: [a]}}\n", f"4: transcribers.w: {SECTION} a list"),
+    "a command without words": (f"{SALES}transcribers: {{w: {{command: []}}}}\n", f"4: transcribers.w.command: {PROGRAM}"),
+    "a command without a program": (f"{SALES}transcribers: {{w: {{command: ['', x]}}}}\n", f"4: transcribers.w.command: {PROGRAM}"),
+    "a command for a shell": (f"{SALES}transcribers: {{w: {{command: 'a | b'}}}}\n", f"4: transcribers.w.command: {LIST} 'a | b'"),
+    "a command with a number": (f"{SALES}transcribers:\n  w:\n    command:\n      - a\n      - 4\n", f'8: transcribers.w.command[1]: {QUOTES} "4"'),
+    "a command of two lines": (f"{SALES}transcribers: {{w: {{command: [a, \"b\\nc\"]}}}}\n", "4: transcribers.w.command[1]: must be one line, without control characters"),
+    "an unknown placeholder": (f"{SALES}transcribers: {{w: {{command: [a, '-f={{file}}']}}}}\n", "4: transcribers.w.command[1]: {file} stands for nothing: there are {audio} and {language}"),
+    "a program that the call would choose": (f"{SALES}transcribers: {{w: {{command: ['{{audio}}']}}}}\n", "4: transcribers.w.command: {audio}: no program is named so; only its arguments change"),
+    "a transcriber without time": (f"{SALES}transcribers: {{w: {{command: [a], seconds: 0}}}}\n", "4: transcribers.w.seconds: must be at least 1, not 0"),
+    "a transcriber for ever": (f"{SALES}transcribers: {{w: {{command: [a], seconds: 3601}}}}\n", "4: transcribers.w.seconds: must be at most 3600, not 3601"),
+    "a transcriber never": (f"{SALES}transcribers: {{w: {{command: [a], at_once: 0}}}}\n", "4: transcribers.w.at_once: must be at least 1, not 0"),
+    "a transcriber in a wrong word": (f"{SALES}transcribers: {{w: {{command: [a], at_onc: 1}}}}\n", "4: transcribers.w.at_onc: unknown key; did you mean 'at_once'?"),
+    "a transcriber that is none": (f"{SALES}transcribers: {{none: {{command: [a]}}}}\n", f"4: transcribers.none: {NAME}"),
+    "a transcriber's name": (f"{SALES}transcribers: {{W w: {{command: [a]}}}}\n", f"4: transcribers.W w: {NAME}"),
     # closed days, promises and keys
     "no such closed day": (f"{SALES}    closed: ['12-24', '2026-02-30']\n", "4: mailboxes.sales.closed[1]: '2026-02-30' names a day that no calendar shows"),
     "a closed day in words": (f"{SALES}    closed: [christmas]\n", f"4: mailboxes.sales.closed[0]: 'christmas' {CLOSED_DAY}"),
@@ -637,6 +661,30 @@ class TestInherited:
         assert config.origin("sales", "hours") == f"{path}:6"
         assert config.origin("sales", "language") == "built in"
 
+    def test_a_transcriber_is_that_of_all_unless_a_mailbox_has_another_or_none(self, path: Path) -> None:
+        path.write_text(
+            f"{SALES}  night: {{recipients: [n@example.com], transcriber: slow}}\n"
+            "  help: {recipients: [h@example.com], transcriber: none}\n"
+            "transcribers:\n"
+            "  quick: {command: [bin/quick, '{audio}', '{\"a\": 1}', '{language}']}\n"
+            "  slow: {command: [slow, --], seconds: 300, at_once: 4}\n"
+            "defaults: {transcriber: quick}\n"
+        )
+
+        config = load(path)
+
+        quick, slow = config.transcribers.values()
+        boxes = config.mailboxes
+        assert (boxes["sales"].transcriber, boxes["night"].transcriber) == (quick, slow)
+        assert boxes["help"].transcriber is None
+        assert (quick.seconds, quick.at_once, quick.reads_input, quick.folder) == (60, 1, False, path.parent)
+        assert (slow.seconds, slow.at_once, slow.reads_input) == (300, 4, True)
+        program = str(path.parent / "bin" / "quick")
+        audio = Path("/r/{language}.wav")
+        assert quick.filled(audio, "en") == [program, "/r/{language}.wav", '{"a": 1}', "en"]
+        assert slow.filled(audio, "en") == ["slow", "--"]
+        assert config.origin("sales", "transcriber") == f"{path}:9"
+
     @pytest.mark.parametrize(
         "operator",
         ["1000", "*98", "+48221234567", "sales_1.x", "#0", "1-000", "1000 XML default", "a XML b-c.d"],
@@ -985,6 +1033,7 @@ SCALARS = st.one_of(
             "12-24",
             "2026-12-24..2026-12-31",
             "1000 XML default",
+            "{audio}",
         ]
     ),
 )
@@ -994,6 +1043,7 @@ INNER = [
     "format", "language", "timezone", "region", "attachment", "name", "numbers", "recipients", "reply_to",
     "greetings", "hours", "holidays", "default", "busy", "mon-fri", "sales", "username", "password_file",
     "closed", "promise", "promises", "operator", "keep_digits", "review", "ask_number", "holiday", "today",
+    "transcribers", "transcriber", "command", "seconds", "at_once",
 ]  # fmt: skip
 KEYS = st.one_of(st.sampled_from(INNER), st.text(max_size=8), st.integers(), st.none())
 VALUES = st.recursive(

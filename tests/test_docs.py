@@ -25,7 +25,7 @@ DIALPLANS = sorted((ROOT / "dialplans").glob("*.xml"))
 # What is shown on these is tried.
 GUIDES = (
     "README.md",
-    *(f"docs/{page}.md" for page in ("setup", "mailboxes", "greetings", "mail", "templates")),
+    *(f"docs/{page}.md" for page in ("setup", "mailboxes", "greetings", "mail", "templates", "transcripts")),
 )
 SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
 
@@ -111,6 +111,7 @@ def test_what_is_commented_out_in_the_example_works_too(tmp_path: Path) -> None:
     assert config.mail.operator is not None
     assert config.recordings == Path("/var/spool/voicemail")
     assert "after-hours" in config.mailboxes["service"].greetings
+    assert config.mailboxes["service"].transcriber is not None
 
 
 @pytest.mark.parametrize("block", blocks("sh"))

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, event, func, insert, select
 
 from esl_voicemail.errors import JournalError
-from esl_voicemail.journal import Journal, JournalReader
+from esl_voicemail.journal import Journal, JournalEditor, JournalReader
+from esl_voicemail.journal.editor import DROP, HOLD, RETRY
 from esl_voicemail.journal.engine import FILE, migrate, open_engine, url_of
 from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.schema import attempts, deliveries, metadata, voicemails
@@ -278,6 +279,71 @@ def test_earlier_calls_are_read_by_index_and_are_bounded(journal, writer):
     )
     (plan,) = writer.write(lambda db: db.exec_driver_sql(asked).all())
     assert "USING INDEX voicemails_caller (caller_number=? AND arrived_at>? AND arrived_at<?)" in plan[3]
+
+
+TO_WAIT = NOW + MINUTE
+
+
+def waiting(journal: Journal) -> str:
+    """Keep a message for two whose mails wait for a transcript."""
+    message_id = begun(journal)
+    audio, people = recording(Path("/recordings"), message_id), ("anna@example.com", "jan@example.com")
+    assert journal.keep(message_id, audio, EndedBy.KEY, people, now=NOW, due_at=TO_WAIT)
+    return message_id
+
+
+@pytest.mark.parametrize("transcript", ["Dzień dobry.\nPo południu.", ""])
+def test_a_transcript_is_written_and_the_mails_that_waited_for_it_are_due(journal, reader, transcript):
+    message_id, other = waiting(journal), waiting(journal)
+    assert journal.queue.claim(9, NOW, DOMAIN) == []
+    assert journal.transcribe(message_id, transcript, TO_WAIT, NOW) is bool(transcript)
+    found = journal.queue.claim(9, NOW, DOMAIN)
+    assert [(one.voicemail.message_id, one.voicemail.transcript) for one in found] == [
+        (message_id, transcript)
+    ] * 2
+    assert reader.show(message_id).transcript == transcript
+    assert reader.show(other).transcript == ""
+    assert {to.due_at for to in reader.show(other).deliveries} == {TO_WAIT}
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"), [(HOLD, "held"), (DROP, "dropped"), (RETRY, "queued")], ids=["hold", "drop", "retry"]
+)
+def test_a_transcript_changes_nothing_of_what_a_person_has_settled(journal, reader, tmp_path, verb, state):
+    message_id = waiting(journal)
+    (tmp_path / f"sales.{message_id}.wav").touch()
+    earlier = NOW + MINUTE / 2
+    with JournalEditor(tmp_path, tmp_path) as editor:
+        editor.change(message_id, verb, earlier, "anna@example.com")
+    before = reader.show(message_id).deliveries[0]
+    journal.transcribe(message_id, "said", TO_WAIT, NOW)
+    anna, jan = reader.show(message_id).deliveries
+    assert anna == before
+    assert anna.state == state
+    assert (jan.state, jan.due_at) == ("queued", NOW)
+
+
+@pytest.mark.parametrize("later", [NOW + 9 * MINUTE, TO_WAIT])
+def test_a_transcript_hastens_no_mail_that_was_tried(journal, reader, later):
+    message_id = waiting(journal)
+    for attempt in journal.queue.claim(9, TO_WAIT, DOMAIN):
+        journal.queue.mark(attempt, Deferred(450, "not now"), TO_WAIT, 1, later)
+    assert journal.transcribe(message_id, "said", TO_WAIT, NOW)
+    assert {to.due_at for to in reader.show(message_id).deliveries} == {later}
+
+
+def test_of_who_is_forgotten_nothing_is_written_down(journal, reader):
+    message_id = waiting(journal)
+    journal.forget(message_id, NOW)
+    assert not journal.transcribe(message_id, "said", TO_WAIT, NOW)
+    assert reader.show(message_id).transcript == ""
+
+
+def test_what_was_written_down_is_forgotten_with_the_caller(journal, reader):
+    message_id = waiting(journal)
+    assert journal.transcribe(message_id, "said", TO_WAIT, NOW)
+    journal.forget(message_id, NOW)
+    assert reader.show(message_id).transcript == ""
 
 
 def test_what_is_claimed_is_not_claimed_again(journal):

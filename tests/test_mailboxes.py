@@ -124,7 +124,7 @@ keep_digits: false
         run(
             "add help --to a@example.com --timezone Europe/London --region GB --attachment mp3 --min-seconds 2 "
             "--silence-seconds 5 --notify-empty always --review --ask-number --no-promise "
-            "--greeting busy=hello.wav holiday=hello.wav --promise-file today=hello.wav",
+            "--greeting busy=hello.wav holiday=hello.wav --promise-file today=hello.wav --transcriber none",
             folder,
         )
 
@@ -142,6 +142,7 @@ keep_digits: false
             "promise": False,
             "greetings": {"busy": "hello.wav", "holiday": "hello.wav"},
             "promises": {"today": "hello.wav"},
+            "transcriber": "none",
         }
 
     def test_a_day_named_twice_is_open_at_both_times(self, folder: Path) -> None:

@@ -22,6 +22,7 @@ from esl_voicemail.model import Call, Caller, CallResult, Delivered, EndedBy, He
 from esl_voicemail.recovery import Recovery, Rhythm
 from esl_voicemail.spool import MARK, Spool
 from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 from tests.support.archive import traces
 from tests.support.service import until
@@ -98,6 +99,14 @@ class House:
             self.config.mailboxes,
             self.workers,
             self.telemetry,
+            transcription=Transcription(
+                self.journal,
+                self.config.mailboxes,
+                self.workers,
+                self.telemetry,
+                clock=self.clock,
+                written=lambda: None,
+            ),
             clock=self.clock,
             in_progress=self.in_progress,
             kept=lambda: None,

@@ -11,7 +11,18 @@ from typing import NoReturn
 
 import esl_voicemail
 from esl_voicemail import __version__
-from esl_voicemail.cli import call, check, dialplan, erase, greeting, mailbox, messages, render, serve
+from esl_voicemail.cli import (
+    call,
+    check,
+    dialplan,
+    erase,
+    greeting,
+    mailbox,
+    messages,
+    render,
+    serve,
+    transcribe,
+)
 from esl_voicemail.errors import (
     CannotBindError,
     CannotReachError,
@@ -49,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "/etc/esl-voicemail/voicemail.yaml, else embedded defaults",
     )
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
-    for group in (serve, check, call, messages, mailbox, greeting, dialplan, render, erase):
+    for group in (serve, check, call, messages, mailbox, greeting, dialplan, render, erase, transcribe):
         group.add(verbs, common)
     return top
 

@@ -9,6 +9,7 @@ from esl_voicemail.cli import mailboxes
 from esl_voicemail.config import Config, Mailbox, load
 from esl_voicemail.config.load import BUILT_IN, find
 from esl_voicemail.config.sections import GreetingKey, PromiseKey
+from esl_voicemail.config.transcriber import NO_TRANSCRIBER
 from esl_voicemail.config.values import NO_HOLIDAYS
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.hours import write_week
@@ -100,6 +101,7 @@ def _settings(config: Config, mailbox: Mailbox) -> Iterator[tuple[str, Setting]]
         "thread_callers": mailbox.thread_callers,
         "show_recipients": mailbox.show_recipients,
         "important": mailbox.important,
+        "transcriber": mailbox.transcriber.name if mailbox.transcriber else NO_TRANSCRIBER,
     }
     for name, value in values.items():
         yield name, (value, _text(value), config.origin(mailbox.key, name))

@@ -19,6 +19,7 @@ _TEXTS = (
     ("--holidays", "PL", "the country whose public holidays close it; `none` for no country's"),
     ("--templates", "FOLDER", "templates of its own for its mails"),
     ("--operator", "EXTENSION", "whom key 0 reaches: 1000, or '1000 XML default'"),
+    ("--transcriber", "NAME", "what writes down what was said; `none` for nothing"),
 )
 _LISTS = (
     ("--number", "numbers", "N", "dialled numbers that mean this mailbox"),

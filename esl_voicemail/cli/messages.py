@@ -113,6 +113,8 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
         lines.append(f"           {story.recording}")
     elif story.deliveries:
         lines.append("recording  none; the mails are notices of the call")
+    said_in_it = enumerate(story.transcript.splitlines())
+    lines += [f"{'' if n else 'transcript':10} {line}" for n, line in said_in_it]
     if one.forgotten_at:
         lines.append(f"forgotten  {_when(one.forgotten_at, zone)}")
     for to in story.deliveries:
@@ -185,6 +187,7 @@ def _of_story(story: Story) -> dict[str, Any]:
         "sha256": story.sha256,
         "ended_by": story.ended_by,
         "repaired": story.repaired,
+        "transcript": story.transcript,
         "closed_at": _stamp(story.closed_at),
         "audio_removed_at": _stamp(story.audio_removed_at),
         "deliveries": [

@@ -28,6 +28,7 @@ from esl_voicemail.config.sections import (
 )
 from esl_voicemail.config.source import Source, Trail, name_of, parse, read, show
 from esl_voicemail.config.templates import read_looks
+from esl_voicemail.config.transcriber import Transcriber, located, unknown
 from esl_voicemail.config.values import Address
 from esl_voicemail.config.wording import kind, word
 from esl_voicemail.errors import ConfigError
@@ -63,6 +64,7 @@ class Config:
     http: HttpSection
     log: LogSection
     greetings: Path
+    transcribers: Mapping[str, Transcriber]
     mailboxes: Mapping[str, Mailbox]
     mailboxes_dir: Path
     mailbox_sources: Mapping[str, tuple[Source, Trail]] = field(default_factory=dict)
@@ -139,6 +141,10 @@ def _resolve(
     looks = read_looks(
         source, config.defaults.templates, {key: one.templates for key, one in sections.items()}, origins
     )
+    transcribers = {
+        name: Transcriber(name, located(one.command, folder), folder, one.seconds, one.at_once)
+        for name, one in config.transcribers.items()
+    }
     resolved = Config(
         source=source,
         listen=config.listen,
@@ -156,9 +162,14 @@ def _resolve(
         http=config.http,
         log=config.log,
         greetings=greetings[0],
+        transcribers=MappingProxyType(transcribers),
         mailboxes=MappingProxyType(
             {
-                key: replace(_mailbox(key, one, config.defaults, greetings, shipped), templates=looks.of[key])
+                key: replace(
+                    _mailbox(key, one, config.defaults, greetings, shipped),
+                    templates=looks.of[key],
+                    transcriber=transcribers.get(one.transcriber or config.defaults.transcriber),
+                )
                 for key, one in sections.items()
             }
         ),
@@ -166,9 +177,11 @@ def _resolve(
         mailbox_sources=MappingProxyType(origins),
         template_folders=looks.folders,
     )
+    chosen = {key: one.transcriber for key, one in sections.items()}
     problems = [
         *_contradictions(resolved),
         *_promises(resolved),
+        *unknown(resolved.at, transcribers, config.defaults.transcriber, chosen),
         *_limits(resolved, config.defaults, sections),
         *_recordings_shared(resolved, config),
     ]
@@ -186,7 +199,7 @@ def _mailbox(
 ) -> Mailbox:
     inherited: dict[str, Any] = {
         name: getattr(section, name) if getattr(section, name) is not None else getattr(defaults, name)
-        for name in Inherited.model_fields
+        for name in Inherited.model_fields.keys() - {"transcriber"}
     }
     hours = inherited.pop("hours")
     sounds = shipped_greetings(inherited["language"])

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from esl_voicemail.config.templates import Template
+from esl_voicemail.config.transcriber import Transcriber
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.hours import ClosedDays, Week, is_closed, is_open
 from esl_voicemail.model import TECHNICAL, Caller, CallResult, Promise, Reason
@@ -58,6 +59,7 @@ class Mailbox:
     show_recipients: bool = False
     important: bool = False
     templates: tuple[Template, ...] = ()
+    transcriber: Transcriber | None = None
     shipped: Mapping[str, Mapping[str, Path]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
+from esl_voicemail.config.transcriber import NO_TRANSCRIBER, Chosen, Command, TranscriberKey
 from esl_voicemail.config.values import (
     Address,
     AddressText,
@@ -111,6 +112,14 @@ class LogSection(Section):
     mask_numbers: StrictBool = True
 
 
+class TranscriberSection(Section):
+    """A program that writes down what was said: how it is run, and how long a mail waits for it."""
+
+    command: Command
+    seconds: Seconds = 60
+    at_once: Annotated[StrictInt, Field(ge=1, le=64)] = 1
+
+
 class Inherited(Section):
     """What a mailbox may set for itself and `defaults` sets for all."""
 
@@ -133,6 +142,7 @@ class Inherited(Section):
     thread_callers: StrictBool | None = None
     show_recipients: StrictBool | None = None
     important: StrictBool | None = None
+    transcriber: Chosen | None = None
 
 
 class DefaultsSection(Inherited):
@@ -156,6 +166,7 @@ class DefaultsSection(Inherited):
     show_recipients: StrictBool = False
     important: StrictBool = False
     templates: PathText | None = None
+    transcriber: Chosen = NO_TRANSCRIBER
 
 
 def _some(value: Any) -> Any:
@@ -186,6 +197,7 @@ class ConfigSection(Section):
     mail: MailSection = MailSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
+    transcribers: dict[TranscriberKey, TranscriberSection] = Field(default_factory=dict)
     defaults: DefaultsSection = DefaultsSection()
     mailboxes: dict[MailboxKey, MailboxSection] | None = None
     mailboxes_dir: PathText | None = None

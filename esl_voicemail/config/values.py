@@ -65,7 +65,8 @@ class NotAddressError(NotTextError):
     """The same, where host:port must stand."""
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a value that is text; NotTextError for what YAML takes for something else."""
     if isinstance(value, str):
         return value
     raise NotTextError("must be text")
@@ -87,7 +88,7 @@ def _address(value: Any) -> Address:
 
 def mail_address(value: Any) -> MailAddress:
     """Read `name <local@domain>` or `local@domain`; the domain may be international (RFC 5890)."""
-    text = _text(value).strip()
+    text = text_of(value).strip()
     named = _NAMED.fullmatch(text)
     name = one_line(named["name"].strip().strip('"'), 100) if named else ""
     bare = named["address"].strip() if named else text
@@ -101,7 +102,7 @@ def mail_address(value: Any) -> MailAddress:
 
 
 def _network(value: Any) -> Network:
-    text = _text(value)
+    text = text_of(value)
     try:
         return ip_network(text, strict=False)
     except ValueError:
@@ -109,7 +110,7 @@ def _network(value: Any) -> Network:
 
 
 def _timezone(value: Any) -> ZoneInfo:
-    text = _text(value)
+    text = text_of(value)
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -117,14 +118,14 @@ def _timezone(value: Any) -> ZoneInfo:
 
 
 def _region(value: Any) -> str:
-    text = _text(value).upper()
+    text = text_of(value).upper()
     if text not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError(f"{text!r} is no region of telephone numbers: write two letters such as PL")
     return text
 
 
 def _country(value: Any) -> str:
-    text = _text(value).upper()
+    text = text_of(value).upper()
     if text == NO_HOLIDAYS.upper():
         return ""
     try:
@@ -142,7 +143,7 @@ def _days(value: str) -> str:
 
 
 def _spans(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     parse_week({"mon": text})
     return text
 
@@ -150,32 +151,32 @@ def _spans(value: Any) -> str:
 def _closed(value: Any) -> ClosedDays:
     if isinstance(value, date) and not isinstance(value, datetime):  # as YAML reads 2026-12-24
         return ClosedDays(value, value)
-    return parse_closed(_text(value))
+    return parse_closed(text_of(value))
 
 
 def _operator(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     if not _OPERATOR.fullmatch(text):
         raise ValueError(f'{text!r} is no extension: write one as in "1000", or "1000 XML default"')
     return text
 
 
 def _host(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     if not re.fullmatch(r"[\w.-]+|[0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*", text):
         raise ValueError(f"{text!r} is no host: write a name such as smtp.example.com, and the port apart")
     return text
 
 
 def _number(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     if not re.fullmatch(r"\+?[0-9A-Za-z_.*#-]{1,40}", text):
         raise ValueError(f"{text!r} is no dialled number")
     return text
 
 
 def _path(value: Any) -> str:
-    text = _text(value)
+    text = text_of(value)
     if not text or _UNSAFE_IN_PATH.search(text):
         raise ValueError(
             "must be a path without quotes, $, {, }, !, \\ or control characters: the switch reads those"

@@ -13,6 +13,7 @@ from esl_voicemail.config.sections import (
     SmtpSection,
     StorageSection,
     SwitchSection,
+    TranscriberSection,
 )
 from esl_voicemail.config.source import Source, Trail, show
 from esl_voicemail.config.values import NotAddressError, NotTextError
@@ -75,6 +76,7 @@ def _hint(key: str) -> str:
         MailSection,
         MailboxSection,
         LogSection,
+        TranscriberSection,
     )
     known = {info.alias or name for section in sections for name, info in section.model_fields.items()}
     close = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.7)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, exists, insert, select, update
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import migrate, open_engine
 from esl_voicemail.journal.forgetting import Kept, forget, give_up, past_retention
-from esl_voicemail.journal.queue import Queue, enqueue
+from esl_voicemail.journal.queue import Queue, enqueue, hasten
 from esl_voicemail.journal.rows import call_of_row, row_of_call, row_of_hearing
 from esl_voicemail.journal.schema import to_ms, voicemails
 from esl_voicemail.journal.writer import Writer
@@ -112,6 +112,22 @@ class Journal:
             return True
 
         return self._writer.write(work, timeout_seconds)
+
+    def transcribe(self, message_id: str, transcript: str, due_at: datetime, now: datetime) -> bool:
+        """Write down what was said in a message, and send the mails that were to wait for it until `due_at`.
+
+        With an empty transcript they only wait no longer. Returns whether it was written: not where the
+        caller is forgotten.
+        """
+        kept = voicemails.c.state == VoicemailState.KEPT.value
+        ours = (voicemails.c.message_id == message_id, kept, voicemails.c.forgotten_at.is_(None))
+        statement = update(voicemails).where(*ours).values(transcript=transcript)
+
+        def work(db: Connection) -> bool:
+            hasten(db, message_id, due_at, now)
+            return bool(transcript) and bool(db.execute(statement).rowcount)
+
+        return self._writer.write(work)
 
     def note(self, message_id: str, timeout_seconds: float, **learned: str | None) -> None:
         """Write down what is learned of an open call: `callback`, `typed`, or None as its `promise`."""

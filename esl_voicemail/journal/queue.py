@@ -216,6 +216,21 @@ def enqueue(
         db.execute(insert(deliveries), [{**row, "recipient": recipient} for recipient in recipients])
 
 
+def hasten(db: Connection, message_id: str, due_at: datetime, now: datetime) -> None:
+    """Make the mails of a message due that were to wait until `due_at`; nobody has touched those since."""
+    db.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.message_id == message_id,
+            deliveries.c.about == 0,
+            deliveries.c.state == DeliveryState.QUEUED.value,
+            deliveries.c.attempts == 0,
+            deliveries.c.due_at == to_ms(due_at),
+        )
+        .values(due_at=to_ms(now))
+    )
+
+
 def _forgotten(db: Connection, message_id: str) -> bool:
     asked = exists().where(voicemails.c.message_id == message_id, voicemails.c.forgotten_at.is_not(None))
     return bool(db.execute(select(asked)).scalar())

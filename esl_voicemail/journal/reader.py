@@ -84,6 +84,7 @@ class Story:
     sha256: str | None
     ended_by: str | None
     repaired: bool
+    transcript: str
     closed_at: datetime | None
     audio_removed_at: datetime | None
     deliveries: tuple[ToRecipient, ...]
@@ -174,6 +175,7 @@ class JournalReader:
             sha256=row.sha256,
             ended_by=row.ended_by,
             repaired=bool(row.repaired),
+            transcript=row.transcript or "",
             closed_at=_moment(row.closed_at),
             audio_removed_at=_moment(row.audio_removed_at),
             deliveries=tuple(

@@ -48,6 +48,10 @@ TYPING = TrialCaller(
     ),
 )
 ASKING = {"mailboxes": {"sales": {"recipients": list(RECIPIENTS), "ask_number": True, "review": True}}}
+WRITTEN_DOWN = {
+    "transcribers": {"echo": {"command": ["echo", "words"]}},
+    "mailboxes": {"sales": {"recipients": list(RECIPIENTS), "transcriber": "echo"}},
+}
 
 # Recordings are carried, not renamed, to another file system; most machines have this one.
 _SHARED_MEMORY = Path("/dev/shm")
@@ -182,6 +186,7 @@ SCENARIOS = (
     Scenario("upgrade", _nothing, ground="older"),
     Scenario("STARTTLS, #", _call(BY_KEY), smtp=("starttls", "PLAIN")),
     Scenario("typing", _call(TYPING), ASKING),
+    Scenario("written down", _call(BY_HANG_UP), WRITTEN_DOWN),
     Scenario("TLS, hang-up", _call(BY_HANG_UP), smtp=("tls", "LOGIN")),
     Scenario("HELO, greylisted", _greylisted, smtp=("none", "")),
     Scenario("one refused", _refused, smtp=("none", "")),

@@ -38,7 +38,8 @@ mail:
   retry_days: 1
 http: {listen: "localhost:0"}
 log: {format: json, mask_numbers: false}
-defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, silence_seconds: 3, hours: {mon: "8:00-9:00"}, holidays: DE, closed: [12-24, 2026-12-31], promise: true, keep_digits: false, review: true, ask_number: true}
+defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, silence_seconds: 3, hours: {mon: "8:00-9:00"}, holidays: DE, closed: [12-24, 2026-12-31], promise: true, keep_digits: false, review: true, ask_number: true, transcriber: w}
+transcribers: {w: {command: [./w, "--file={audio}", "{language}", "{}"], seconds: 5, at_once: 2}, v: {command: [v]}}
 mailboxes:
   sales:
     name: &n Sprzedaż
@@ -52,6 +53,7 @@ mailboxes:
     closed: ["2026-12-24..2026-12-31", "12-24..01-01"]
     promises: {today: t.wav, next-working-day: n.wav, mon: m.wav}
     operator: "1000 XML default"
+    transcriber: none
   second: {name: *n, recipients: *who, timezone: UTC}
 mailboxes_dir: ./more
 greetings_dir: ./sounds

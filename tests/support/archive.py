@@ -19,6 +19,7 @@ from esl_voicemail.journal.reader import Story
 from esl_voicemail.model import Attempt, Call, Caller, CallResult, EndedBy, Reason, Verdict
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 from tests.support.speech import save, tone
 
@@ -107,12 +108,17 @@ class Archive:
 
     def recover(self) -> None:
         """What a service does at its start: retention is part of it."""
+        telemetry = Telemetry(self.config.mailboxes, self.now, write=lambda line: None)
+        mailboxes, workers = self.config.mailboxes, self._workers
         Recovery(
             self.journal,
             self.spool,
-            self.config.mailboxes,
-            self._workers,
-            Telemetry(self.config.mailboxes, self.now, write=lambda line: None),
+            mailboxes,
+            workers,
+            telemetry,
+            transcription=Transcription(
+                self.journal, mailboxes, workers, telemetry, clock=self._clock, written=lambda: None
+            ),
             clock=self._clock,
             in_progress=set(),
             kept=lambda: None,
