@@ -104,8 +104,10 @@ def build(config: Config) -> Parts:
     telemetry = Telemetry(
         config.mailboxes, clock, style=style, mask_numbers=config.log.mask_numbers, write=log.write
     )
-    # Codecs have threads of their own: no call waits for the mail of another.
-    workers, mail_workers = Workers(_DISK_THREADS), Workers(config.mail.max_connections)
+    # Codecs have threads of their own: no call waits for the mail of another. More than there are processors
+    # would only take turns, and hold the event loop up between them.
+    processors = os.cpu_count() or 1
+    workers, mail_workers = Workers(_DISK_THREADS), Workers(min(config.mail.max_connections, processors))
     spool = spool_of(config)
     mailboxes, greeting_seconds = dict(config.mailboxes), checks.greeting_seconds(config)
     transport = transport_of(config)

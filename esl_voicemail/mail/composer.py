@@ -15,6 +15,7 @@ from esl_voicemail.errors import TemplateError
 from esl_voicemail.mail.enclosing import Encloser
 from esl_voicemail.mail.message import POLICY, Attachment, compose
 from esl_voicemail.mail.tags import tags_of
+from esl_voicemail.mail.writing import written
 from esl_voicemail.model import Attempt
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
@@ -68,7 +69,7 @@ class Composer:
             tags = tags_of(voicemail, mailbox)
         room = None
         if most is not None:
-            bare = self._mail(attempt, mailbox, left_out=kept).as_bytes(policy=POLICY)
+            bare = written(self._mail(attempt, mailbox, left_out=kept), POLICY)
             room = (most - len(bare) - _PART_BYTES) // _LINE_BYTES * _LINE_OF
         enclosed = self.encloser.enclose(recording, mailbox.attachment, tags, step, room)
         message = self._mail(attempt, mailbox, enclosed.audio, None if enclosed.audio else kept)

@@ -13,6 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from esl_voicemail.mail.message import POLICY
+from esl_voicemail.mail.writing import written
 from esl_voicemail.model import Envelope
 from esl_voicemail.spool import sync_folder
 
@@ -50,7 +51,7 @@ class Maildir:
         Folders that somebody removed meanwhile are made again.
         """
         content = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n".encode("ascii")
-        content += message.as_bytes(policy=_POLICY)
+        content += written(message, _POLICY)
         try:
             return self._store(content)
         except FileNotFoundError:

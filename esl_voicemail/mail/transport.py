@@ -21,6 +21,7 @@ from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, wait, within
+from esl_voicemail.mail.writing import written
 from esl_voicemail.model import Bounced, Deferred, Delivered, Envelope, TooLarge, Verdict, one_line
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
@@ -223,7 +224,7 @@ class _Ready:
 
 def _written(message: EmailMessage) -> bytes:
     try:
-        return message.as_bytes(policy=POLICY)
+        return written(message, POLICY)
     except Exception as error:  # no server is to blame, and no other mail may wait for it
         raise ComposeError(f"the mail cannot be written out: {type(error).__name__}: {error}") from error
 
