@@ -289,6 +289,16 @@ def test_whatever_a_program_does_the_mail_goes_as_soon_as_it_has_ended(
     assert waited(told) < 30
 
 
+def test_the_mail_shows_what_was_written_down_as_text(serving: Service) -> None:
+    message = delivered(serving, call(serving, "spoilt")).summary.message_id
+    [mail] = [mail for mail in serving.mails() if message.lower() in str(mail["Message-ID"]).lower()]
+    plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
+    assert plain is not None
+    assert html is not None
+    assert "�Al & <b>a</b>" in plain.get_content()
+    assert "�Al &amp; &lt;b&gt;a&lt;/b&gt;" in html.get_content()
+
+
 def test_at_the_limit_the_mail_goes_without_and_the_program_is_killed(serving: Service) -> None:
     pids = serving.folder / "pids"
     pids.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from esl_voicemail.checks import SAMPLE
+from esl_voicemail.samples import SAMPLE
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support import whisper_model
 from tests.support.service import command, running
