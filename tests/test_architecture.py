@@ -35,6 +35,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("telemetry", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),
+    "numpy": ("audio",),
     "subprocess": ("speech", "trial.demo"),
 }
 
