@@ -17,7 +17,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "model", "hours", "backoff", "window", "clock", "disk"}),
     frozenset({"logline", "logwriter", "workers", "promise", "speech", "causes"}),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
-    frozenset({"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl"}),
+    frozenset(
+        {"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl", "listening"}
+    ),
     frozenset({"mail", "running", "storage", "script", "esl.channel"}),
     frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
     frozenset({"esl.listener"}),

@@ -38,7 +38,7 @@ mail:
   retry_days: 1
 http: {listen: "localhost:0"}
 log: {format: json, mask_numbers: false}
-defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, silence_seconds: 3, hours: {mon: "8:00-9:00"}, holidays: DE, closed: [12-24, 2026-12-31], promise: true, keep_digits: false, review: true, ask_number: true}
+defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, min_speech_seconds: 1.5, silence_seconds: 3, hours: {mon: "8:00-9:00"}, holidays: DE, closed: [12-24, 2026-12-31], promise: true, keep_digits: false, review: true, ask_number: true}
 mailboxes:
   sales:
     name: &n Sprzedaż
