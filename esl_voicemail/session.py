@@ -254,7 +254,8 @@ class Session:
             empty = mailbox.finds_empty(recording, take.ended_by, hearing, typed=typed)
             if keep.earlier and (empty or (hearing and not hearing.is_speech)):
                 return self._keep(keep.before())
-            self._recording, self._ended_by, self._hearing = recording, take.ended_by, hearing
+            if recording.duration_ms:
+                self._recording, self._ended_by, self._hearing = recording, take.ended_by, hearing
             if empty:
                 self._discard(empty)
                 return NothingKept()

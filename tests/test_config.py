@@ -763,7 +763,7 @@ class TestTheExample:
             assert mailbox.region == "PL"
             assert mailbox.attachment == "mp3"
             assert (mailbox.max_seconds, mailbox.min_seconds, mailbox.silence_seconds) == (300, 1, 7)
-            assert mailbox.min_speech_seconds == 0.2
+            assert mailbox.min_speech_seconds == 0.1
 
 
 class TestToldOfEmpty:

@@ -109,7 +109,7 @@ def test_what_is_no_speech_is_called_what_it_is(
 ) -> None:
     heard = listen(written(tmp_path / "other.wav", next(pieces(sound, seconds, (level_db,)))))
     assert heard.content is content, name
-    assert heard.speech_ms < 200
+    assert heard.speech_ms < 100
 
 
 @pytest.mark.parametrize("level_db", [None, -80, -70, -60])

@@ -49,7 +49,7 @@ _MODEM, _MODEM_STEADY = 0.85, 3
 # Fax machines call with 1100 Hz and answer with 2100 Hz (ITU-T T.30).
 _FAX_HERTZ, _NEAR_HERTZ = (1100, 2100), 45
 # Less is no word.
-_WORD_MS = 200
+_WORD_MS = 100
 _TONE_MS, _TONE_SHARE = 300, 1 / 3
 _TONES = (Content.BUSY_TONE, Content.FAX_TONE)
 _SILENT_DB, _HEARD_SHARE = -50, 0.05

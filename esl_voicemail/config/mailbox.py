@@ -44,7 +44,7 @@ class Mailbox:
     max_seconds: int
     min_seconds: int
     silence_seconds: int
-    min_speech_seconds: float = 0.2
+    min_speech_seconds: float = 0.1
     notify_empty: str = "never"
     closed: tuple[ClosedDays, ...] = ()
     promise: bool = False

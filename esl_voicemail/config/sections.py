@@ -142,7 +142,7 @@ class DefaultsSection(Inherited):
     attachment: Attachment = "wav"
     max_seconds: Seconds = 300
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] = 1
-    min_speech_seconds: SpeechSeconds = 0.2
+    min_speech_seconds: SpeechSeconds = 0.1
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] = 7
     notify_empty: NotifyEmpty = "never"
     closed: tuple[Closed, ...] = ()
