@@ -93,7 +93,7 @@ class CallResult(StrEnum):
     RECORDED = "recorded"
     SALVAGED = "salvaged"  # control was lost: the file waits for recovery
     TOO_SHORT = "too_short"
-    NO_SPEECH = "no_speech"
+    NO_SPEECH = "no_speech"  # noise, a tone or silence
     NO_AUDIO = "no_audio"
     HANGUP_BEFORE_ANSWER = "hangup_before_answer"
     HANGUP_IN_GREETING = "hangup_in_greeting"
@@ -116,6 +116,8 @@ class TranscriptResult(StrEnum):
     TOO_LATE = "too_late"  # it was nobody's turn before the mails went
 
 
+# Left a recording that is no message, unless a person says otherwise.
+EMPTY = frozenset({CallResult.TOO_SHORT, CallResult.NO_SPEECH})
 # Left no message through no fault of the caller's: somebody is told, whatever a mailbox says of empty calls.
 TECHNICAL = frozenset({CallResult.RECORD_FAILED, CallResult.SWITCH_STALLED, CallResult.CONTROL_LOST})
 
@@ -212,6 +214,11 @@ class Hearing:
     speech_ms: int
     level_db: float | None
     clipped: bool
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether somebody speaks."""
+        return self.content is Content.SPEECH
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from typing import TypeVar
 from gevent.event import Event
 from ulid import ULID
 
-from esl_voicemail.audio.wav import speaks
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.mailbox import DEFAULT
@@ -23,7 +22,17 @@ from esl_voicemail.errors import JournalError, RecordingError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.journal import OpenCall
-from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Reason, Recording, VoicemailState
+from esl_voicemail.listening import heard
+from esl_voicemail.model import (
+    Call,
+    Caller,
+    CallResult,
+    EndedBy,
+    Hearing,
+    Reason,
+    Recording,
+    VoicemailState,
+)
 from esl_voicemail.spool import Seen, Spool, owner_of
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
@@ -222,21 +231,23 @@ class Recovery:
             self._close_lost(left)
             self._telemetry.recovered("lost", message=left.message_id, why=str(error))
             return
-        if earlier and not self._is_message(left, recording):
+        hearing = heard(recording, left.message_id, self._workers, self._telemetry)
+        if earlier and not self._is_message(left, recording, hearing):
             self._read(left, earlier, kind)
         elif recording.duration_ms:
-            self._keep(left.message_id, left.call, recording, left.recipients, kind)
+            # Whatever was heard: what was cut off may have been about to begin.
+            self._keep(left, recording, hearing, kind)
         elif kind == "orphan":
             self._lose(left, path, f"{path.name}: holds no audio")
         else:
             # Whoever lost control of this call cannot know whether its caller spoke.
             self._discard(left)
 
-    def _is_message(self, left: OpenCall, recording: Recording) -> bool:
+    def _is_message(self, left: OpenCall, recording: Recording, hearing: Hearing | None) -> bool:
         """Whether what was recorded again may take the place of what was recorded before."""
         mailbox = self._mailboxes.get(left.call.mailbox)
         least_ms = (mailbox.min_seconds if mailbox else 1) * 1000
-        return recording.duration_ms >= max(1, least_ms) and self._workers.run(speaks, recording.path)
+        return recording.duration_ms >= max(1, least_ms) and (hearing is None or hearing.is_speech)
 
     def _close_lost(self, left: OpenCall) -> None:
         if self._journal.lose(left.message_id, CallResult.RECORD_FAILED, self._clock(), left.recipients):
@@ -280,17 +291,26 @@ class Recovery:
         self._journal.begin(message_id, call, first, _BEGIN_SECONDS, known.addresses)
         self._read(OpenCall(message_id, call, known.addresses, first), takes, "orphan")
 
-    def _keep(
-        self, message_id: str, call: Call, recording: Recording, recipients: tuple[str, ...], kind: str
-    ) -> None:
-        due_at = self._transcription.due_at(call.mailbox)
-        if self._journal.keep(
-            message_id, recording, EndedBy.CUT, recipients, now=self._clock(), due_at=due_at
-        ):
-            self._transcription.take(message_id, call, recording, due_at)
-            self._telemetry.message_kept(call.mailbox, recording, EndedBy.CUT)
+    def _keep(self, left: OpenCall, recording: Recording, hearing: Hearing | None, kind: str) -> None:
+        due_at = self._transcription.due_at(left.call.mailbox)
+        kept = self._journal.keep(
+            left.message_id,
+            recording,
+            EndedBy.CUT,
+            left.recipients,
+            now=self._clock(),
+            hearing=hearing,
+            due_at=due_at,
+        )
+        if kept:
+            self._transcription.take(left.message_id, left.call, recording, due_at)
+            self._telemetry.message_kept(left.call.mailbox, recording, EndedBy.CUT, hearing)
             self._telemetry.recovered(
-                kind, call=call.call_id, message=message_id, recording_ms=recording.duration_ms
+                kind,
+                call=left.call.call_id,
+                message=left.message_id,
+                recording_ms=recording.duration_ms,
+                heard=hearing.content.value if hearing else None,
             )
             self._kept()
 

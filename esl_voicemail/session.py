@@ -12,7 +12,6 @@ from datetime import datetime
 
 import gevent
 
-from esl_voicemail.audio.wav import speaks
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.mailbox import DEFAULT
 from esl_voicemail.dialogue import (
@@ -40,14 +39,8 @@ from esl_voicemail.esl import arrival
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.journal import Journal
-from esl_voicemail.model import (
-    Call,
-    CallResult,
-    EndedBy,
-    Recording,
-    Take,
-    VoicemailState,
-)
+from esl_voicemail.listening import heard
+from esl_voicemail.model import Call, CallResult, EndedBy, Hearing, Recording, Take, VoicemailState
 from esl_voicemail.script import script_of
 from esl_voicemail.spool import Spool
 from esl_voicemail.telemetry import STAGES, Telemetry
@@ -97,6 +90,8 @@ class Session:
         self._why = ""
         self._recording: Recording | None = None
         self._ended_by: EndedBy | None = None
+        self._hearing: Hearing | None = None
+        self._noted = False
         self._handed_back = False
         self._stage = ""
 
@@ -211,6 +206,7 @@ class Session:
             case Begin():
                 return self._begin()
             case Note(number, typed):
+                self._noted = True
                 self._write_down(**({"callback": number} if number else {"typed": typed}))
             case Unheard():
                 self._write_down(promise=None)
@@ -255,16 +251,16 @@ class Session:
             recording = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.admit(take.path), None)
             if recording is None:
                 raise JournalError("the recordings folder does not answer")
-            cut = take.ended_by is EndedBy.CUT
-            too_short = recording.duration_ms < mailbox.min_seconds * 1000
-            if keep.earlier and (
-                too_short or not desk.workers.run_within(_KEEP_SECONDS, lambda: speaks(take.path), True)
-            ):
+            hearing = heard(recording, self._message_id, desk.workers, desk.telemetry)
+            typed = self._noted or bool(keep.typed)
+            empty = mailbox.finds_empty(recording, take.ended_by, hearing, typed=typed)
+            if keep.earlier and (empty or (hearing and not hearing.is_speech)):
                 return self._keep(keep.before())
-            if recording.duration_ms == 0 or (too_short and not cut):
-                # Cut off before a first word was on disk, it is no empty message.
-                nothing = CallResult.RECORD_FAILED if cut else CallResult.NO_AUDIO
-                return self._nothing(CallResult.TOO_SHORT if recording.duration_ms else nothing)
+            if recording.duration_ms:
+                self._recording, self._ended_by, self._hearing = recording, take.ended_by, hearing
+            if empty:
+                self._discard(empty)
+                return NothingKept()
             due_at = desk.transcription.due_at(mailbox.key)
             desk.journal.keep(
                 self._message_id,
@@ -273,6 +269,7 @@ class Session:
                 mailbox.addresses,
                 now=desk.clock(),
                 typed=keep.typed,
+                hearing=hearing,
                 due_at=due_at,
                 timeout_seconds=_KEEP_SECONDS,
             )
@@ -282,15 +279,11 @@ class Session:
             # The audio may be whole: the row stays open, and recovery tries again.
             self._result, self._why = CallResult.SALVAGED, str(error)
             return KeepFailed()
-        self._result, self._recording, self._ended_by = CallResult.RECORDED, recording, take.ended_by
-        desk.telemetry.message_kept(call.mailbox, recording, take.ended_by)
+        self._result = CallResult.RECORDED
+        desk.telemetry.message_kept(call.mailbox, recording, take.ended_by, hearing)
         desk.transcription.take(self._message_id, call, recording, due_at)
         desk.kept()
         return Kept()
-
-    def _nothing(self, why: CallResult) -> Input:
-        self._discard(why)
-        return NothingKept()
 
     def _unreadable(self, take: Take, why: str) -> Input:
         """The switch recorded nothing that can be read: it could not write, or wrote something else."""
@@ -313,7 +306,15 @@ class Session:
         self._result = why
         try:
             told = mailbox.told_of_empty(why, call.caller)
-            self._desk.journal.discard(self._message_id, why, self._desk.clock(), told)
+            self._desk.journal.discard(
+                self._message_id,
+                why,
+                self._desk.clock(),
+                told,
+                recording=self._recording,
+                ended_by=self._ended_by,
+                hearing=self._hearing,
+            )
             self._desk.kept()
             self._desk.telemetry.message_closed(call.mailbox, VoicemailState.DISCARDED)
         except JournalError as error:
@@ -343,5 +344,6 @@ class Session:
             message=self._message_id if self._recording or self._result is CallResult.SALVAGED else None,
             recording=self._recording,
             ended_by=self._ended_by,
+            hearing=self._hearing,
             why=self._why,
         )

@@ -18,10 +18,12 @@ from esl_voicemail.model import (
     Bounced,
     Call,
     CallResult,
+    Content,
     Deferred,
     Delivered,
     EndedBy,
     Expired,
+    Hearing,
     Held,
     Reason,
     Recording,
@@ -53,6 +55,7 @@ _RESULTS: dict[type, str] = {
 _CLASSES = ("2xx", "4xx", "5xx", "none")
 _LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 _DURATION_BUCKETS = (1, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600)
+_SPEECH_BUCKETS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)
 
 
 class Telemetry:
@@ -79,7 +82,7 @@ class Telemetry:
         def gauge(name: str, text: str, *names: str) -> Gauge:
             return Gauge(f"voicemail_{name}", text, names, registry=self.registry)
 
-        def histogram(name: str, text: str, buckets: Sequence[int]) -> Histogram:
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
             return Histogram(f"voicemail_{name}", text, buckets=buckets, registry=self.registry)
 
         gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
@@ -89,14 +92,12 @@ class Telemetry:
         self._duration = histogram(
             "recording_duration_seconds", "Length of kept recordings.", _DURATION_BUCKETS
         )
+        self._speech = histogram("recording_speech_seconds", "Speech in kept recordings.", _SPEECH_BUCKETS)
+        self._heard = counter("recordings_heard_total", "Recordings, by what they hold.", "content")
         self._ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
         self._messages = counter("messages_total", "Calls' rows closed, by state.", "mailbox", "state")
         self._attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
-        self._lag = histogram(
-            "delivery_lag_seconds",
-            "From the end of a message to a recipient's server accepting it.",
-            _LAG_BUCKETS,
-        )
+        self._lag = histogram("delivery_lag_seconds", "From a message's end to its acceptance.", _LAG_BUCKETS)
         self._transcripts = counter("transcripts_total", "Messages to be written down.", "result")
         self._transcribing = histogram(
             "transcript_duration_seconds", "How long transcripts took.", _DURATION_BUCKETS
@@ -114,21 +115,20 @@ class Telemetry:
         )
         self._labels: set[str] = set()
         self.know_mailboxes([*mailboxes, UNKNOWN])
-        for result in RELOADS:
-            self._reloads.labels(result)
-        for ended_by in EndedBy:
-            self._ended.labels(ended_by.value)
-        for transcribed in TranscriptResult:
-            self._transcripts.labels(transcribed.value)
+        for labelled, values in (
+            (self._reloads, RELOADS),
+            (self._heard, Content),
+            (self._ended, EndedBy),
+            (self._in_progress, STAGES),
+            (self._recovered, RECOVERIES),
+            (self._peers_refused, PEERS_REFUSED),
+            (self._transcripts, TranscriptResult),
+        ):
+            for value in values:
+                labelled.labels(str(value))
         for name in _RESULTS.values():
             for smtp_class in _CLASSES:
                 self._attempts.labels(name, smtp_class)
-        for stage in STAGES:
-            self._in_progress.labels(stage)
-        for kind in RECOVERIES:
-            self._recovered.labels(kind)
-        for why in PEERS_REFUSED:
-            self._peers_refused.labels(why)
 
     # --- the service -------------------------------------------------------------------------------
 
@@ -208,6 +208,7 @@ class Telemetry:
         message: str | None = None,
         recording: Recording | None = None,
         ended_by: EndedBy | None = None,
+        hearing: Hearing | None = None,
         why: str = "",
     ) -> None:
         """The canonical line of one call."""
@@ -227,6 +228,8 @@ class Telemetry:
                 "result": result.value,
                 "recording_ms": recording.duration_ms if recording else None,
                 "ended_by": ended_by.value if ended_by and recording else None,
+                "heard": hearing.content.value if hearing else None,
+                "speech_ms": hearing.speech_ms if hearing else None,
                 "duration_ms": duration_ms,
                 "why": one_line(why, 300) or None,
             },
@@ -236,10 +239,18 @@ class Telemetry:
         """A call's row got its fate."""
         self._messages.labels(mailbox if mailbox in self._labels else UNKNOWN, state.value).inc()
 
-    def message_kept(self, mailbox: str, recording: Recording, ended_by: EndedBy) -> None:
+    def heard(self, hearing: Hearing) -> None:
+        """A recording was listened to; the call's own line says the rest."""
+        self._heard.labels(hearing.content.value).inc()
+
+    def message_kept(
+        self, mailbox: str, recording: Recording, ended_by: EndedBy, hearing: Hearing | None = None
+    ) -> None:
         """A recording became a message."""
         self.message_closed(mailbox, VoicemailState.KEPT)
         self._duration.observe(recording.duration_ms / 1000)
+        if hearing:
+            self._speech.observe(hearing.speech_ms / 1000)
         self._ended.labels(ended_by.value).inc()
 
     def transcript(
@@ -329,6 +340,7 @@ class Telemetry:
 _EXPECTED = {
     CallResult.RECORDED,
     CallResult.TOO_SHORT,
+    CallResult.NO_SPEECH,
     CallResult.NO_AUDIO,
     CallResult.HANGUP_BEFORE_ANSWER,
     CallResult.HANGUP_IN_GREETING,

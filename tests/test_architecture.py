@@ -19,7 +19,9 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"logline", "logwriter", "workers", "promise", "speech", "program", "whisper", "scrape", "causes"}
     ),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
-    frozenset({"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl"}),
+    frozenset(
+        {"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl", "listening"}
+    ),
     frozenset({"mail", "running", "storage", "script", "samples", "transcription", "esl.channel"}),
     frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
     frozenset({"esl.listener"}),
@@ -37,6 +39,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("telemetry", "scrape", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),
+    "numpy": ("audio",),
     "subprocess": ("speech", "program", "trial.demo"),
     "faster_whisper": ("whisper",),
 }

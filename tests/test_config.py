@@ -256,6 +256,10 @@ MISTAKES = {
         f"{SALES}  help: {{recipients: [a@b.c]}}\ndefaults:\n  max_seconds: 1\n",
         f"6: defaults.max_seconds: min_seconds 1 is not below max_seconds 1: {SHORT}",
     ),
+    "more speech than a message holds": (
+        f"{SALES}    max_seconds: 5\n    min_speech_seconds: 5.0\n",
+        f"5: mailboxes.sales.min_speech_seconds: min_speech_seconds 5 is not below max_seconds 5: {SHORT}",
+    ),
     "recordings where the storage is": (f"{SALES}storage:\n  directory: ./a\n  recordings: ./a\n", f"6: storage.recordings: FOLDER/a: holds storage.directory, mail.maildir {OWN}"),
     "recordings around the storage": (f"{SALES}storage: {{directory: ./a/b, recordings: ./a}}\nmail: {{maildir: ./m}}\n", f"4: storage.recordings: FOLDER/a: holds storage.directory {OWN}"),
     "recordings where what cannot be read goes": (f"{SALES}storage: {{directory: ./a, recordings: ./a/x/../corrupt}}\n", f"4: storage.recordings: FOLDER/a/x/../corrupt: holds corrupt/ of storage.directory {OWN}"),
@@ -807,6 +811,7 @@ class TestTheExample:
             assert mailbox.region == "PL"
             assert mailbox.attachment == "mp3"
             assert (mailbox.max_seconds, mailbox.min_seconds, mailbox.silence_seconds) == (300, 1, 7)
+            assert mailbox.min_speech_seconds == 0.1
 
 
 class TestToldOfEmpty:
@@ -840,6 +845,7 @@ class TestToldOfEmpty:
             CallResult.HANGUP_BEFORE_ANSWER,
             CallResult.HANGUP_IN_GREETING,
             CallResult.TOO_SHORT,
+            CallResult.NO_SPEECH,
             CallResult.NO_AUDIO,
         ],
     )

@@ -19,12 +19,12 @@ from esl_voicemail.trial.caller import KeyPress, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome
 from tests.support.held import held
 from tests.support.service import Service, running, until
-from tests.support.speech import attached, save
+from tests.support.speech import attached, save, tone
 
 CALLS = 200
 SECONDS = [2.0 + (n % 50) / 25 for n in range(CALLS)]
 # Each has a voice of his own, spoken without a pause.
-SPEECHES = [struct.pack("<h", 1000 + n) * round(8000 * seconds) for n, seconds in enumerate(SECONDS)]
+SPEECHES = [tone(seconds, 200 + 2 * n) for n, seconds in enumerate(SECONDS)]
 # Only ten seconds may pass until a caller is thanked; all others may stay in their stage for a minute.
 IN_STAGE = {"greeting": 90, "recording": 90, "closing": 20}
 STAGES = [

@@ -43,7 +43,7 @@ from tests.support.sounds import (
     silence,
     voice,
 )
-from tests.support.speech import save, tone
+from tests.support.speech import beep, save
 
 ROOT = Path(__file__).parent.parent
 VOICE = ROOT / "esl_voicemail" / "trial" / "caller.wav"
@@ -144,7 +144,7 @@ class TestKinds:
         assert heard(made(tmp_path, tmp_path / "a.wav")).seconds == pytest.approx(2.0, abs=0.05)
 
     def test_a_title_in_the_letters_of_an_old_windows_is_no_matter(self, tmp_path: Path) -> None:
-        plain = save(tmp_path / "a.wav", tone(1.0)).read_bytes()
+        plain = save(tmp_path / "a.wav", beep(1.0)).read_bytes()
         title = b"LIST" + struct.pack("<I", 20) + b"INFOINAM" + struct.pack("<I", 8) + b"Sprz\xbf\xb9\xea\0"
         (tmp_path / "a.wav").write_bytes(plain[:12] + title + plain[12:])
 
@@ -165,7 +165,7 @@ class TestKinds:
 
     def test_a_whole_file_of_memory_is_not_needed(self, tmp_path: Path) -> None:
         """Two minutes are as much as there may be, and take seconds, not minutes."""
-        save(tmp_path / "a.wav", tone(1.0) * 119)
+        save(tmp_path / "a.wav", beep(1.0) * 119)
 
         assert greeting.make(tmp_path / "a.wav").seconds == pytest.approx(119.0, abs=0.1)
 
@@ -250,7 +250,7 @@ class TestByOtherPrograms:
 
 def stretched(path: Path) -> Path:
     """A WAV of 2 GB on disk that takes none: 74 hours of silence."""
-    save(path, tone(1.0))
+    save(path, beep(1.0))
     with path.open("r+b") as file:
         file.seek(4)
         file.write(struct.pack("<I", (1 << 31) - 8))
@@ -328,7 +328,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         "its channels cancel each other out, and a telephone has one; save one channel alone",
     ),
     "too long": (
-        lambda folder: save(folder / "a.wav", tone(1.0) * 121),
+        lambda folder: save(folder / "a.wav", beep(1.0) * 121),
         "is longer than 120 s, and no caller listens so long; cut it first",
     ),
     "without an end": (
@@ -346,7 +346,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a rate that nobody records at": (
         lambda folder: written(
             folder / "b.wav",
-            (plain := save(folder / "a.wav", tone(1.0)).read_bytes())[:24] + struct.pack("<I", 1) + plain[28:],
+            (plain := save(folder / "a.wav", beep(1.0)).read_bytes())[:24] + struct.pack("<I", 1) + plain[28:],
         ),
         "is no sound file that can be read (WHY); save it anew as WAV, MP3 or M4A",
     ),
@@ -428,7 +428,7 @@ class TestRefusals:
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
     def test_a_file_that_may_not_be_read(self, tmp_path: Path) -> None:
-        source = save(tmp_path / "a.wav", tone(1.0))
+        source = save(tmp_path / "a.wav", beep(1.0))
         source.chmod(0)
 
         with pytest.raises(GreetingError, match="cannot be read: Permission denied"):
@@ -450,17 +450,17 @@ class TestJudged:
         [
             (lambda path: encode(path, SPOKEN), "has 2 channels, which the switch adds up, too loud"),
             (lambda path: encode(path, SPOKEN, KINDS["A-law WAV"]), "is no PCM WAV file, which a greeting must be"),
-            (lambda path: save(path, tone(2.0, loud=500)), "is too quiet: -39.8 LUFS, and -21 is right"),
-            (lambda path: save(path, tone(2.0, loud=30000)), "is too loud: -4.3 LUFS, and -21 is right"),
+            (lambda path: save(path, beep(2.0, loud=500)), "is too quiet: -39.8 LUFS, and -21 is right"),
+            (lambda path: save(path, beep(2.0, loud=30000)), "is too loud: -4.3 LUFS, and -21 is right"),
             (
-                lambda path: save(path, tone(1.0, loud=0) + tone(2.0, loud=4000)),
+                lambda path: save(path, beep(1.0, loud=0) + beep(2.0, loud=4000)),
                 "begins with 1.0 s of silence: a caller thinks that nobody is there",
             ),
             (
-                lambda path: save(path, tone(2.0, loud=4000) + tone(2.5, loud=0)),
+                lambda path: save(path, beep(2.0, loud=4000) + beep(2.5, loud=0)),
                 "ends with 2.5 s of silence: a caller waits for the tone",
             ),
-            (lambda path: save(path, tone(2.0, loud=0)), "is silent for 2.0 s; look at the microphone, or take another file"),
+            (lambda path: save(path, beep(2.0, loud=0)), "is silent for 2.0 s; look at the microphone, or take another file"),
         ],
     )  # fmt: skip
     def test_what_is_wrong_with_a_file_as_it_is(

@@ -123,7 +123,7 @@ keep_digits: false
         (folder / "hello.wav").write_bytes((ROOT / "greetings/pl/default.wav").read_bytes())
         run(
             "add help --to a@example.com --timezone Europe/London --region GB --attachment mp3 --min-seconds 2 "
-            "--silence-seconds 5 --notify-empty always --review --ask-number --no-promise "
+            "--min-speech-seconds 0.5 --silence-seconds 5 --notify-empty always --review --ask-number --no-promise "
             "--greeting busy=hello.wav holiday=hello.wav --promise-file today=hello.wav --transcriber none",
             folder,
         )
@@ -135,6 +135,7 @@ keep_digits: false
             "region": "GB",
             "attachment": "mp3",
             "min_seconds": 2,
+            "min_speech_seconds": 0.5,
             "silence_seconds": 5,
             "notify_empty": "always",
             "review": True,

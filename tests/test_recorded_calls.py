@@ -1,6 +1,5 @@
 """Every call recorded from a real FreeSWITCH 1.11, played against the running service."""
 
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import pytest
 
 from tests.support.replay import Replay, Replayed
 from tests.support.service import Service, running, until
+from tests.support.speech import tone
 
 CAPTURES = Path(__file__).parent / "captures"
-SPEECH = struct.pack("<h", 3000) * 8000 * 20
+SPEECH = tone(20.0)
 
 
 @pytest.fixture(scope="module")

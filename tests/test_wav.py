@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from esl_voicemail.audio.convert import FORMATS, attachment, pcm
 from esl_voicemail.audio.wav import Wav, inspect, mend
 from esl_voicemail.errors import RecordingError
-from tests.support.speech import save, tone
+from tests.support.speech import beep, save
 
 PCM, A_LAW, EXTENSIBLE = 1, 6, 0xFFFE
-A_SECOND = tone(1.0)
+A_SECOND = beep(1.0)
 
 
 def chunk(name: bytes, content: bytes, says: int | None = None) -> bytes:
@@ -346,7 +346,7 @@ class TestAttachment:
 
     @pytest.fixture
     def sound(self, path: Path) -> Callable[[float], Path]:
-        return lambda seconds: save(path, tone(seconds))
+        return lambda seconds: save(path, beep(seconds))
 
     def test_a_wav_is_the_file_itself(self, sound: Callable[[float], Path]) -> None:
         path = sound(1.0)

@@ -14,13 +14,13 @@ from operator import mul
 from pathlib import Path
 
 from esl_voicemail.audio import wav
+from esl_voicemail.audio.clipping import CLIPPED_SHARE
 from esl_voicemail.audio.graph import RATE, filtered
 from esl_voicemail.audio.loudness import TARGET_LUFS, Loudness, decibels, levelled, measure
 from esl_voicemail.audio.sound import Sound, hear
 from esl_voicemail.errors import GreetingError, RecordingError
 
 MOST_SECONDS, LEAST_SECONDS = 120.0, 0.5
-CLIPPED_SHARE = 0.01
 
 _FRONT_SECONDS, _BACK_SECONDS = 0.04, 0.2
 _FADE_IN_SECONDS, _FADE_OUT_SECONDS = 0.01, 0.03

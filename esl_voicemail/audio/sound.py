@@ -17,6 +17,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 
+from esl_voicemail.audio.clipping import STEPS, clipped
 from esl_voicemail.audio.graph import RATE, Chain, samples_of
 from esl_voicemail.errors import GreetingError
 from esl_voicemail.model import one_line
@@ -43,16 +44,8 @@ _WORDS = {
     "pcm_mulaw": "u-law",
 }
 
-# The louder, the rarer: so it is in speech, in music and behind a limiter. A sound that was cut off has at
-# its top at least half as many samples as below; an MP3 of it does not have them exactly there any more, and
-# rings beyond. A pure tone, which is always as loud, has many by nature. A byte's steps are too coarse to
-# tell of a quiet sound.
-_HIGHEST_SHARE = 0.002
-_TOP, _BELOW = 0.9, 0.65
-_CLIPPED, _CLIPPED_TONE = 0.5, 2.0
 _WINDOW = RATE // 100
 _HEARD_POWER, _SAME_POWER, _MOST = 0.1, 1.26, 0.9
-_TELLING = 32
 _AUDIBLE = 3
 _NOTHING = 0.001
 
@@ -145,7 +138,7 @@ class _Reading:
             self._stream.codec_context.codec.canonical_name,
             self._form[2],
             len(self._channels),
-            max(channel.clipped(_CLIPPED_TONE if steady else _CLIPPED) for channel in self._channels),
+            max(clipped(channel.amplitudes, tone=steady) for channel in self._channels),
             any(channel.audible for channel in self._channels) and together < _NOTHING,
         )
 
@@ -222,15 +215,9 @@ class _Channel:
     def audible(self) -> bool:
         return any(abs(value - 128) >= _AUDIBLE for value in self._bytes)
 
-    def clipped(self, ratio: float) -> float:
-        """Return the share of samples that are cut off, 0 to 1; `ratio` of those below it makes a top."""
-        total = self._bytes.total()
-        highest = max((at for at in range(129) if self._above(at) > total * _HIGHEST_SHARE), default=0)
-        if highest < _TELLING:
-            return 0.0
-        top = self._above(highest * _TOP)
-        below = self._above(highest * _BELOW) - top
-        return top / total if top > below * ratio else 0.0
-
-    def _above(self, amplitude: float) -> int:
-        return sum(count for value, count in self._bytes.items() if abs(value - 128) >= amplitude)
+    @property
+    def amplitudes(self) -> list[int]:
+        counts = [0] * STEPS
+        for value, count in self._bytes.items():
+            counts[abs(value - 128)] += count
+        return counts

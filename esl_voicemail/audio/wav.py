@@ -8,17 +8,14 @@ place is looked up, not assumed.
 import os
 import stat
 import struct
-from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from esl_voicemail.errors import RecordingError
-from esl_voicemail.model import SILENCE_THRESHOLD
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _CHUNKS_AT_MOST = 64
-_SPOKEN_MS = 300
 _LARGEST_BYTES = 0xFFFFFFFF  # a RIFF file counts itself in 32 bits
 
 
@@ -101,25 +98,6 @@ def _measured(form: tuple[int, int, int, int], at: int, length: int, riff_bytes:
     data_bytes -= data_bytes % frame
     riff_right = at + data_bytes <= riff_bytes + 8 <= size
     return Wav(rate, channels, sample_bytes, at, data_bytes, right and riff_right)
-
-
-def speaks(path: Path) -> bool:
-    """Tell whether a recording holds more than silence: a third of a second of frames that `record` hears.
-
-    What is no telephone's recording (16-bit mono) counts as speech. RecordingError and OSError as `inspect`.
-    """
-    shape = inspect(path)
-    if (shape.channels, shape.sample_bytes) != (1, 2):
-        return True
-    loud, frame = 0, shape.rate // 50
-    with path.open("rb") as file:
-        file.seek(shape.data_offset)
-        for _ in range(shape.data_bytes // (2 * frame)):
-            samples = array("h", file.read(2 * frame))
-            loud += sum(map(abs, samples)) >= SILENCE_THRESHOLD * frame
-            if loud * 20 >= _SPOKEN_MS:
-                return True
-    return False
 
 
 def mend(path: Path, wav: Wav) -> None:

@@ -87,6 +87,7 @@ def _settings(config: Config, mailbox: Mailbox) -> Iterator[tuple[str, Setting]]
         "attachment": mailbox.attachment,
         "max_seconds": mailbox.max_seconds,
         "min_seconds": mailbox.min_seconds,
+        "min_speech_seconds": mailbox.min_speech_seconds,
         "silence_seconds": mailbox.silence_seconds,
         "notify_empty": mailbox.notify_empty,
         "hours": week,

@@ -31,9 +31,10 @@ _CHOICES = (
     ("--notify-empty", NotifyEmpty, "when the recipients are told of who left nothing"),
 )
 _SECONDS = (
-    ("--max-seconds", "the longest message"),
-    ("--min-seconds", "shorter ones are counted, not mailed"),
-    ("--silence-seconds", "so much silence ends a message"),
+    ("--max-seconds", int, "the longest message"),
+    ("--min-seconds", int, "shorter ones are counted, not mailed"),
+    ("--min-speech-seconds", float, "so are those with less speech; 0 mails them all"),
+    ("--silence-seconds", int, "so much silence ends a message"),
 )
 _SWITCHES = (
     ("--promise", "the greeting says when somebody will call back"),
@@ -71,8 +72,8 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
         new.add_argument(option, dest=name, metavar=metavar, nargs="+", action="extend", help=told)
     for option, kinds, told in _CHOICES:
         new.add_argument(option, choices=get_args(kinds), help=told)
-    for option, told in _SECONDS:
-        new.add_argument(option, metavar="N", type=int, help=told)
+    for option, number, told in _SECONDS:
+        new.add_argument(option, metavar="N", type=number, help=told)
     for option, told in _SWITCHES:
         new.add_argument(option, action=argparse.BooleanOptionalAction, help=told)
     for option, name, metavar, told in _PAIRS:

@@ -1,16 +1,18 @@
-"""`messages retry`, `hold`, `release`, `drop` and `audio`: what a person does with messages."""
+"""`messages retry`, `hold`, `release`, `drop`, `keep` and `audio`: what a person does with messages."""
 
 import argparse
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from esl_voicemail.checks import spool_of
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalEditor, JournalReader
 from esl_voicemail.journal.editor import DROP, HOLD, RELEASE, RETRY, Changed, Verb
 from esl_voicemail.journal.reader import Story
-from esl_voicemail.model import DeliveryState, VoicemailState
+from esl_voicemail.model import EMPTY, DeliveryState, VoicemailState
 
 _QUEUED, _BOUNCED = DeliveryState.QUEUED, DeliveryState.BOUNCED
 _EXPIRED, _HELD = DeliveryState.EXPIRED, DeliveryState.HELD
@@ -45,6 +47,11 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
             )
         one.add_argument("--to", metavar="ADDRESS", help="only the mail to this recipient")
         one.set_defaults(run=_change, change=verb, all=None)
+    keep = verbs.add_parser(
+        "keep", parents=[common], help="make a message of a recording that was found empty, and mail it"
+    )
+    keep.add_argument("id", metavar="ID", help="a message's id or a call's UUID")
+    keep.set_defaults(run=_keep)
     audio = verbs.add_parser("audio", parents=[common], help="print where a message's recording is")
     audio.add_argument("id", metavar="ID", help="a message's id or a call's UUID")
     audio.set_defaults(run=_audio)
@@ -84,17 +91,35 @@ def _change_all(config: Config, state: DeliveryState, verb: Verb, to: str | None
     return 0
 
 
+def _keep(asked: argparse.Namespace) -> int:
+    config = load(find(asked.config))
+    found = story(config, asked.id)
+    one = found.summary
+    if one.state != VoicemailState.DISCARDED:
+        raise VoicemailError(f"message {one.message_id}: is {one.state} and stays so")
+    recording = spool_of(config).admit(_recording(found))
+    with JournalEditor(config.directory, config.recordings) as journal:
+        recipients = journal.keep(one.message_id, recording, datetime.now(UTC))
+    for recipient in recipients:
+        print(f"{recipient}  -> {_QUEUED}")
+    return 0
+
+
 def _audio(asked: argparse.Namespace) -> int:
-    found = story(load(find(asked.config)), asked.id)
+    print(_recording(story(load(find(asked.config)), asked.id)))
+    return 0
+
+
+def _recording(found: Story) -> Path:
+    """Return where the recording of a message is, or of a call that was found empty."""
     one = found.summary
     if one.forgotten_at or found.audio_removed_at:
         raise VoicemailError(f"message {one.message_id}: its recording was removed, as it was to be")
-    if one.state != VoicemailState.KEPT or found.recording is None:
+    if (one.state != VoicemailState.KEPT and one.result not in EMPTY) or found.recording is None:
         raise VoicemailError(f"message {one.message_id}: has no recording: {one.result or one.state}")
     if not found.recording.is_file():
         raise VoicemailError(f"message {one.message_id}: its recording {found.recording} is gone")
-    print(found.recording)
-    return 0
+    return found.recording
 
 
 def story(config: Config, name: str) -> Story:

@@ -12,7 +12,7 @@ from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
 from esl_voicemail.journal import JournalReader
 from esl_voicemail.journal.reader import Story, Summary, ToRecipient
-from esl_voicemail.model import DeliveryState, VoicemailState
+from esl_voicemail.model import DeliveryState, Hearing, VoicemailState
 
 # More than any journal holds, and no more than SQLite can count.
 _ALL = 1 << 31
@@ -111,6 +111,10 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
             + gone
         )
         lines.append(f"           {story.recording}")
+        if one.hearing:
+            lines.append(f"heard      {_heard(one.hearing)}")
+        if one.state == VoicemailState.DISCARDED and not gone:
+            lines.append(f"           is no message; `esl-voicemail messages keep {one.message_id}` mails it")
     elif story.deliveries:
         lines.append("recording  none; the mails are notices of the call")
     said_in_it = enumerate(story.transcript.splitlines())
@@ -128,6 +132,12 @@ def _lines(story: Story, zone: ZoneInfo) -> list[str]:
             for tried in to.attempts
         )
     return lines
+
+
+def _heard(hearing: Hearing) -> str:
+    level = "" if hearing.level_db is None else f", {hearing.level_db:.1f} dB"
+    clipped = ", too loud for the line" if hearing.clipped else ""
+    return f"{hearing.content}, {hearing.speech_ms / 1000:.1f} s of speech{level}{clipped}"
 
 
 def _whom(to: ToRecipient) -> str:
@@ -173,6 +183,8 @@ def _of_summary(one: Summary) -> dict[str, Any]:
         "state": one.state,
         "result": one.result,
         "duration_ms": one.duration_ms,
+        "heard": one.hearing.content if one.hearing else None,
+        "speech_ms": one.hearing.speech_ms if one.hearing else None,
         "forgotten_at": _stamp(one.forgotten_at),
         "recipients": one.recipients,
         "delivered": one.delivered,
@@ -186,6 +198,8 @@ def _of_story(story: Story) -> dict[str, Any]:
         "size": story.size,
         "sha256": story.sha256,
         "ended_by": story.ended_by,
+        "level_db": story.summary.hearing.level_db if story.summary.hearing else None,
+        "clipped": story.summary.hearing.clipped if story.summary.hearing else None,
         "repaired": story.repaired,
         "transcript": story.transcript,
         "closed_at": _stamp(story.closed_at),

@@ -294,16 +294,17 @@ def _limits(config: Config, defaults: DefaultsSection, sections: Mapping[str, Ma
     """Messages that would be too short at their longest; a fault of `defaults` is told once."""
     problems: dict[str, None] = {}
     for key, mailbox in config.mailboxes.items():
-        if mailbox.min_seconds < mailbox.max_seconds:
-            continue
-        names = ("min_seconds", "max_seconds")
-        own = [name for name in names if getattr(sections[key], name) is not None]
-        written = [name for name in names if name in defaults.model_fields_set]
-        where = config.at("mailboxes", key, own[0]) if own else config.at("defaults", *written[:1])
-        problems[
-            f"{where}: min_seconds {mailbox.min_seconds} is not below max_seconds {mailbox.max_seconds}: "
-            "no message would be long enough"
-        ] = None
+        for least in ("min_seconds", "min_speech_seconds"):
+            if getattr(mailbox, least) < mailbox.max_seconds:
+                continue
+            names = (least, "max_seconds")
+            own = [name for name in names if getattr(sections[key], name) is not None]
+            written = [name for name in names if name in defaults.model_fields_set]
+            where = config.at("mailboxes", key, own[0]) if own else config.at("defaults", *written[:1])
+            problems[
+                f"{where}: {least} {getattr(mailbox, least):g} is not below max_seconds "
+                f"{mailbox.max_seconds}: no message would be long enough"
+            ] = None
     return list(problems)
 
 

@@ -11,7 +11,7 @@ from esl_voicemail.config.templates import Template
 from esl_voicemail.config.transcriber import Transcriber
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.hours import ClosedDays, Week, is_closed, is_open
-from esl_voicemail.model import TECHNICAL, Caller, CallResult, Promise, Reason
+from esl_voicemail.model import TECHNICAL, Caller, CallResult, EndedBy, Hearing, Promise, Reason, Recording
 from esl_voicemail.promise import promise, sentences
 
 # Calls for a mailbox that is not configured come to the one of this name, if there is one.
@@ -46,6 +46,7 @@ class Mailbox:
     max_seconds: int
     min_seconds: int
     silence_seconds: int
+    min_speech_seconds: float = 0.1
     notify_empty: str = "never"
     closed: tuple[ClosedDays, ...] = ()
     promise: bool = False
@@ -66,6 +67,24 @@ class Mailbox:
     def addresses(self) -> tuple[str, ...]:
         """Who gets the mails, as bare addresses."""
         return tuple(recipient.address for recipient in self.recipients)
+
+    def finds_empty(
+        self, recording: Recording, ended_by: EndedBy, hearing: Hearing | None, *, typed: bool
+    ) -> CallResult | None:
+        """Return why a recording is no message, or None when it is one.
+
+        What nobody could listen to is one; so it is when its caller `typed` a number.
+        """
+        cut = ended_by is EndedBy.CUT
+        if recording.duration_ms == 0:
+            # Cut off before a first word was on disk, it is no empty message.
+            return CallResult.RECORD_FAILED if cut else CallResult.NO_AUDIO
+        if cut:
+            return None
+        if recording.duration_ms < self.min_seconds * 1000:
+            return CallResult.TOO_SHORT
+        silent = hearing is not None and hearing.speech_ms < self.min_speech_seconds * 1000
+        return CallResult.NO_SPEECH if silent and not typed else None
 
     def told_of_empty(self, result: CallResult, caller: Caller) -> tuple[str, ...]:
         """Return who is mailed of a call that left no audio: all or nobody."""

@@ -35,6 +35,7 @@ GreetingKey = Literal[
 ]
 PromiseKey = Literal["today", "next-working-day", "mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
+SpeechSeconds = Annotated[float, Field(strict=True, ge=0, le=60, allow_inf_nan=False)]
 
 if {reason.value for reason in Reason} | {"default", "holiday"} != set(get_args(GreetingKey)):
     raise AssertionError("a greeting may be given for every reason, and for no others")
@@ -129,6 +130,7 @@ class Inherited(Section):
     attachment: Attachment | None = None
     max_seconds: Seconds | None = None
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] | None = None
+    min_speech_seconds: SpeechSeconds | None = None
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] | None = None
     notify_empty: NotifyEmpty | None = None
     hours: Hours | None = None
@@ -154,6 +156,7 @@ class DefaultsSection(Inherited):
     attachment: Attachment = "mp3"
     max_seconds: Seconds = 300
     min_seconds: Annotated[StrictInt, Field(ge=0, le=60)] = 1
+    min_speech_seconds: SpeechSeconds = 0.1
     silence_seconds: Annotated[StrictInt, Field(ge=2, le=600)] = 7
     notify_empty: NotifyEmpty = "never"
     closed: tuple[Closed, ...] = ()

@@ -45,6 +45,8 @@ def _sentence(problem: ErrorDetails, written: str | None) -> str:
             return _not_text(given, written)
         case "int_type" | "int_parsing" | "int_from_float":
             return f"must be a whole number, not {given}"
+        case "float_type" | "finite_number":
+            return f"must be a number, such as 0.5, not {given}"
         case "bool_type":
             return f"must be true or false, not {given}"
         case "greater_than_equal":

@@ -4,6 +4,7 @@ What is asked of one message is one transaction. The service looks at its queue 
 what was changed. The schema is left as it is.
 """
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -12,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
@@ -27,8 +28,10 @@ from esl_voicemail.journal.engine import (
     url_of,
 )
 from esl_voicemail.journal.forgetting import Mail, Remembered
+from esl_voicemail.journal.queue import enqueue
+from esl_voicemail.journal.rows import row_of_recording
 from esl_voicemail.journal.schema import deliveries, from_ms, to_ms, voicemails
-from esl_voicemail.model import DeliveryState, VoicemailState
+from esl_voicemail.model import EMPTY, CallResult, DeliveryState, EndedBy, Recording, VoicemailState
 
 # The service waits for each transaction to end, and needs its turn between two.
 _AT_ONCE, _PAUSE_SECONDS = 100, 0.05
@@ -36,6 +39,16 @@ _TRIES, _BETWEEN_TRIES_SECONDS = 8, 0.2
 
 _QUEUED, _SENDING, _HELD = DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD
 _BOUNCED, _EXPIRED, _DROPPED = DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.DROPPED
+
+# Under its Message-ID a mail program would take the message for the notice again. One that is being sent
+# ends as what it was: the attempt that is marked is not the newest any more.
+_INSTEAD_OF_A_NOTICE = {
+    "state": _QUEUED.value,
+    "attempts": deliveries.c.attempts + 1,
+    "mail_domain": literal("message.") + deliveries.c.mail_domain,
+    "code": None,
+    "reply": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,31 @@ class JournalEditor:
             if unsendable:
                 raise JournalError(f"message {call.message_id}: {unsendable}")
             return [_change(db, mail, verb, now) for mail in wanted]
+
+    def keep(self, message_id: str, recording: Recording, now: datetime) -> list[str]:
+        """Make a message of a call that was discarded with its recording; return who is mailed it.
+
+        JournalError when there is no such call any more.
+        """
+        discarded = and_(
+            voicemails.c.message_id == message_id,
+            voicemails.c.state == VoicemailState.DISCARDED.value,
+            voicemails.c.result.in_([result.value for result in EMPTY]),
+            voicemails.c.audio_removed_at.is_(None),
+        )
+        with self._transaction() as db:
+            call = db.execute(select(voicemails).where(discarded)).first()
+            if call is None:
+                raise JournalError(f"message {message_id}: is none that was discarded, or not any more")
+            kept = row_of_recording(recording, EndedBy(call.ended_by) if call.ended_by else None)
+            kept |= {"state": VoicemailState.KEPT.value, "result": CallResult.RECORDED.value}
+            db.execute(update(voicemails).where(discarded).values(**kept))
+            recipients: list[str] = json.loads(call.recipients)
+            of_call = and_(deliveries.c.message_id == message_id, deliveries.c.about == 0)
+            noticed = set(db.execute(select(deliveries.c.recipient).where(of_call)).scalars())
+            db.execute(update(deliveries).where(of_call).values(**_INSTEAD_OF_A_NOTICE, **_queued(now)))
+            enqueue(db, message_id, [to for to in recipients if to not in noticed], now)
+            return list(dict.fromkeys([*recipients, *noticed]))
 
     def change_all(
         self, state: DeliveryState, verb: Verb, now: datetime, to: str | None = None
@@ -226,6 +264,10 @@ def _mails(wanted: ColumnElement[bool]) -> Any:
     )
 
 
+def _queued(now: datetime) -> dict[str, object]:
+    return {"queued_at": to_ms(now), "due_at": to_ms(now), "crashes": 0, "finished_at": None}
+
+
 def _change(db: Connection, mail: Row[Any], verb: Verb, now: datetime, unsendable: str = "") -> Changed:
     before = DeliveryState(mail.state)
     known = mail.message_id, mail.recipient, mail.failed_recipient, before
@@ -233,12 +275,7 @@ def _change(db: Connection, mail: Row[Any], verb: Verb, now: datetime, unsendabl
         return Changed(*known, None, unsendable)
     if verb.end is _QUEUED:
         # What the server said last stays until the next try; the time to give up is counted anew.
-        values: dict[str, object] = {
-            "queued_at": to_ms(now),
-            "due_at": to_ms(now),
-            "crashes": 0,
-            "finished_at": None,
-        }
+        values = _queued(now)
     else:
         values = {"code": None, "reply": f"{verb.end} by hand", "finished_at": to_ms(now)}
     db.execute(

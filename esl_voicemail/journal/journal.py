@@ -16,7 +16,7 @@ from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import migrate, open_engine
 from esl_voicemail.journal.forgetting import Kept, forget, give_up, past_retention
 from esl_voicemail.journal.queue import Queue, enqueue, hasten
-from esl_voicemail.journal.rows import call_of_row, row_of_call, row_of_hearing
+from esl_voicemail.journal.rows import call_of_row, row_of_call, row_of_hearing, row_of_recording
 from esl_voicemail.journal.schema import to_ms, voicemails
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import Call, CallResult, EndedBy, Hearing, Recording, VoicemailState
@@ -96,12 +96,7 @@ class Journal:
 
         def work(db: Connection) -> bool:
             changes = {
-                "recording_file": recording.path.name,
-                "duration_ms": recording.duration_ms,
-                "size": recording.size,
-                "sha256": recording.sha256,
-                "repaired": recording.repaired,
-                "ended_by": ended_by.value,
+                **row_of_recording(recording, ended_by),
                 **({"typed": typed} if typed else {}),
                 **row_of_hearing(hearing),
                 "result": CallResult.RECORDED.value,
@@ -140,19 +135,39 @@ class Journal:
         )
         self._writer.write(lambda db: (db.execute(statement), None)[1], timeout_seconds)
 
-    def discard(self, message_id: str, why: CallResult, now: datetime, told: Sequence[str] = ()) -> bool:
-        """Close an open call that left no message, with a notice to those who are told; its trace stays."""
-        return self._close_empty(message_id, VoicemailState.DISCARDED, why, now, told)
+    def discard(
+        self,
+        message_id: str,
+        why: CallResult,
+        now: datetime,
+        told: Sequence[str] = (),
+        *,
+        recording: Recording | None = None,
+        ended_by: EndedBy | None = None,
+        hearing: Hearing | None = None,
+    ) -> bool:
+        """Close an open call that left no message, with a notice to those who are told; its trace stays.
+
+        So does its recording, where there is one: a person may make a message of it.
+        """
+        audio = row_of_recording(recording, ended_by) | row_of_hearing(hearing)
+        return self._close_empty(message_id, VoicemailState.DISCARDED, why, now, told, **audio)
 
     def lose(self, message_id: str, why: CallResult, now: datetime, told: Sequence[str] = ()) -> bool:
         """Close an open call whose recording cannot be read, with a notice to those who are told."""
         return self._close_empty(message_id, VoicemailState.LOST, why, now, told)
 
     def _close_empty(
-        self, message_id: str, state: VoicemailState, why: CallResult, now: datetime, told: Sequence[str]
+        self,
+        message_id: str,
+        state: VoicemailState,
+        why: CallResult,
+        now: datetime,
+        told: Sequence[str],
+        **audio: object,
     ) -> bool:
         def work(db: Connection) -> bool:
-            if not _close(db, message_id, state, now, {"result": why.value}):
+            if not _close(db, message_id, state, now, {"result": why.value, **audio}):
                 return False
             enqueue(db, message_id, told, now)
             return True

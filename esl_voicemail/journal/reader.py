@@ -13,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import expect_current, expect_one, open_engine, refused, url_of
 from esl_voicemail.journal.history import earlier_calls
-from esl_voicemail.journal.rows import call_of_row, voicemail_of_row
+from esl_voicemail.journal.rows import call_of_row, hearing_of_row, voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
-from esl_voicemail.model import Call, DeliveryState, Voicemail, VoicemailState
+from esl_voicemail.model import Call, DeliveryState, Hearing, Voicemail, VoicemailState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Summary:
     state: str
     result: str | None
     duration_ms: int | None
+    hearing: Hearing | None
     forgotten_at: datetime | None
     deliveries: Mapping[str, int]
 
@@ -230,6 +231,7 @@ def _summary(row: Row[Any]) -> Summary:
             state=row.state,
             result=row.result,
             duration_ms=row.duration_ms,
+            hearing=hearing_of_row(row),
             forgotten_at=_moment(row.forgotten_at),
             deliveries={
                 state.value: count for state in DeliveryState if (count := getattr(row, f"to_{state}"))

@@ -83,6 +83,20 @@ def voicemail_of_row(row: Row[Any], recordings: Path, earlier: tuple[EarlierCall
     )
 
 
+def row_of_recording(recording: Recording | None, ended_by: EndedBy | None) -> dict[str, Any]:
+    """Return a recording's columns, and what ended it."""
+    if recording is None:
+        return {}
+    return {
+        "recording_file": recording.path.name,
+        "duration_ms": recording.duration_ms,
+        "size": recording.size,
+        "sha256": recording.sha256,
+        "repaired": recording.repaired,
+        "ended_by": None if ended_by is None else ended_by.value,
+    }
+
+
 def row_of_hearing(hearing: Hearing | None) -> dict[str, Any]:
     """Return the columns of what was heard."""
     if hearing is None:

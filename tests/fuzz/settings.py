@@ -38,7 +38,7 @@ mail:
   retry_days: 1
 http: {listen: "localhost:0"}
 log: {format: json, mask_numbers: false}
-defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, silence_seconds: 3, hours: {mon: "8:00-9:00"}, holidays: DE, closed: [12-24, 2026-12-31], promise: true, keep_digits: false, review: true, ask_number: true, transcriber: w}
+defaults: {language: en, timezone: Europe/London, region: GB, attachment: opus, max_seconds: 60, min_seconds: 0, min_speech_seconds: 1.5, silence_seconds: 3, hours: {mon: "8:00-9:00"}, holidays: DE, closed: [12-24, 2026-12-31], promise: true, keep_digits: false, review: true, ask_number: true, transcriber: w, caller_in_from: true, thread_callers: true, show_recipients: true, important: true}
 transcribers: {w: {command: [./w, "--file={audio}", "{language}", "{}"], seconds: 5, at_once: 2}, v: {command: [v]}}
 mailboxes:
   sales:

@@ -1,0 +1,194 @@
+"""What is heard in a recording: speech and how long, a tone, noise or silence; how loud, and whether clipped.
+
+Speech is a sound whose spectrum keeps changing shape: noise, hum, wind and tones keep theirs, however loud
+they are. docs/speech.md says how well that holds, and how to measure it again. Meant for a worker thread.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from esl_voicemail.audio.clipping import CLIPPED_SHARE, STEPS, clipped
+from esl_voicemail.audio.graph import RATE
+from esl_voicemail.audio.spectrum import (
+    FRAME,
+    FRAME_MS,
+    WINDOW,
+    Flags,
+    Floats,
+    Spectra,
+    decibels,
+    join,
+    spectra,
+)
+from esl_voicemail.audio.wav import Wav, inspect
+from esl_voicemail.errors import RecordingError
+from esl_voicemail.model import Content, Hearing
+
+Samples = NDArray[np.int16]
+
+_SLICE = RATE * 20
+# In each ten seconds, what one frame in ten does not reach is the background, unless all of it is loud.
+_BLOCK = 500
+_BACKGROUND_PERCENT, _LOUD_PERCENT, _DEPTH_DB = 10, 95, 25
+# So far above the background, over all bands, somebody may be speaking; and so loud at the least.
+_ABOVE_DB, _FAINTEST_DB = 2.5, -66
+# Shorter than five frames it is a click.
+_CLICK = 2
+# Bands differ by so much, 60 ms before and after, when the spectrum changes its shape.
+_CHANGE_DB, _HALF, _BAND_DB, _BANDS = 2.5, 3, 3.0, 3
+# A vowel that is held stays as it is for so long, on either side of a change.
+_HELD = 6
+# A tone: two lines are all there is, as high and as loud as 80 ms ago, for 100 ms at the least. On either
+# side of one a codec still sounds.
+_PURE, _SAME_HERTZ, _SAME_DB, _TONE_DB, _STEADY, _AROUND = 0.9, 3.0, 1.5, -60, 2, 9
+_MODEM, _MODEM_STEADY = 0.85, 3
+# Fax machines call with 1100 Hz and answer with 2100 Hz (ITU-T T.30).
+_FAX_HERTZ, _NEAR_HERTZ = (1100, 2100), 45
+# Less is no word.
+_WORD_MS = 100
+_TONE_MS, _TONE_SHARE = 300, 1 / 3
+_TONES = (Content.BUSY_TONE, Content.FAX_TONE)
+_SILENT_DB, _HEARD_SHARE = -50, 0.05
+
+
+def listen(path: Path) -> Hearing:
+    """Tell what a WAV file holds; RecordingError when it cannot be read as sound, OSError of the disk."""
+    shape = inspect(path)
+    try:
+        return judge(_slices(path, shape))
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        raise RecordingError(f"{path.name}: cannot be read as sound: {error}") from error
+
+
+def judge(slices: Iterable[Samples]) -> Hearing:
+    """Tell what samples at 8 kHz hold, as they come."""
+    amplitudes = np.zeros(STEPS, np.int64)
+    parts: list[Spectra] = []
+    left = np.zeros(0, np.int16)
+    for samples in slices:
+        amplitudes += _amplitudes(samples)
+        left = np.concatenate((left, samples))
+        if len(left) >= _SLICE:
+            parts.append(spectra(left))
+            left = left[len(parts[-1].level) * FRAME :]
+    if len(left) >= WINDOW or not parts:
+        parts.append(spectra(np.pad(left, (0, max(0, WINDOW - len(left))))))
+    return _judged(join(parts), amplitudes)
+
+
+def _slices(path: Path, shape: Wav) -> Iterator[Samples]:
+    """Read a recording as a telephone has it, a few seconds at a time."""
+    if (shape.rate, shape.channels, shape.sample_bytes) == (RATE, 1, 2):
+        with path.open("rb") as file:
+            file.seek(shape.data_offset)
+            for start in range(0, shape.data_bytes, 2 * _SLICE):
+                yield np.frombuffer(file.read(min(2 * _SLICE, shape.data_bytes - start)), "<i2")
+        return
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    with av.open(str(path), format="wav") as source:
+        for frame in source.decode(audio=0):
+            for ready in resampler.resample(frame):
+                yield ready.to_ndarray()[0]
+        for ready in resampler.resample(None):
+            yield ready.to_ndarray()[0]
+
+
+def _amplitudes(samples: Samples) -> NDArray[np.int64]:
+    """Count how many samples have each amplitude, in steps of a byte."""
+    steps = np.bincount((samples >> 8) + 128, minlength=256)
+    counts = np.zeros(STEPS, np.int64)
+    counts[1:] = steps[127::-1]
+    counts[:128] += steps[128:]
+    return counts
+
+
+def _judged(sound: Spectra, amplitudes: NDArray[np.int64]) -> Hearing:
+    tone = _tones(sound)
+    speech = _speech(sound, _near(tone, _AROUND))
+    speech_ms, tone_ms = int(speech.sum()) * FRAME_MS, int(tone.sum()) * FRAME_MS
+    audible = int((decibels(sound.level) > _SILENT_DB).sum())
+    if speech_ms >= _WORD_MS:
+        content = Content.SPEECH
+    elif tone_ms >= _TONE_MS and tone_ms >= audible * FRAME_MS * _TONE_SHARE:
+        content = Content.FAX_TONE if _of_fax(sound, tone) else Content.BUSY_TONE
+    else:
+        content = Content.NOISE if audible > len(tone) * _HEARD_SHARE else Content.SILENCE
+    heard = sound.level[speech] if content is Content.SPEECH else sound.level
+    power = float(heard.mean(dtype=np.float64))
+    return Hearing(
+        content=content,
+        speech_ms=speech_ms,
+        level_db=round(10 * float(np.log10(power)), 1) if power else None,
+        clipped=clipped(amplitudes.tolist(), tone=content in _TONES) >= CLIPPED_SHARE,
+    )
+
+
+def _speech(sound: Spectra, toned: Flags) -> Flags:
+    """Tell the frames in which somebody speaks."""
+    bands = decibels(sound.bands)
+    blocks = np.array_split(bands, max(1, round(len(bands) / _BLOCK)))
+    above = np.concatenate([block - _background(block) for block in blocks])
+    np.maximum(above, 0, out=above)
+    loud = decibels(sound.bands.sum(axis=1)) > _FAINTEST_DB
+    active = _lasting((np.minimum(above, 20).mean(axis=1) > _ABOVE_DB) & loud, _CLICK)
+    changing = (_change(above, active) > _CHANGE_DB) & ~toned
+    return active & _near(changing, _HELD) & ~toned
+
+
+def _background(bands: Floats) -> Floats:
+    quiet, loud = np.percentile(bands, (_BACKGROUND_PERCENT, _LOUD_PERCENT), axis=0)
+    background: Floats = np.minimum(quiet, loud - _DEPTH_DB).astype(np.float32)
+    return background
+
+
+def _change(above: Floats, active: Flags) -> Floats:
+    """Return by how many dB the spectrum changes its shape about each frame, whatever its loudness does."""
+    change = np.zeros(len(above), np.float32)
+    if len(above) <= 2 * _HALF:
+        return change
+    before, after = above[: -2 * _HALF], above[2 * _HALF :]
+    heard = np.maximum(before, after) > _BAND_DB
+    count = heard.sum(axis=1)
+    difference = after - before
+    usual = (difference * heard).sum(axis=1) / np.maximum(count, 1)
+    apart = (np.abs(difference - usual[:, None]) * heard).sum(axis=1) / np.maximum(count, 1)
+    both = active[: -2 * _HALF] & active[2 * _HALF :] & (count >= _BANDS)
+    change[_HALF:-_HALF] = apart * both
+    change[1:-1] = (change[:-2] + change[1:-1] + change[2:]) / 3
+    return change
+
+
+def _tones(sound: Spectra) -> Flags:
+    level = decibels(sound.bands.sum(axis=1) * sound.pure)
+    steady = np.zeros(len(level), np.bool_)
+    steady[2:-2] = (np.abs(sound.pitch[4:] - sound.pitch[:-4]) < _SAME_HERTZ) & (
+        np.abs(level[4:] - level[:-4]) < _SAME_DB
+    )
+    loud = level > _TONE_DB
+    bits = (sound.modem > _MODEM) & (decibels(sound.level) > _TONE_DB)
+    return _lasting(steady & loud & (sound.pure > _PURE), _STEADY) | _lasting(bits, _MODEM_STEADY)
+
+
+def _of_fax(sound: Spectra, tone: Flags) -> bool:
+    bits = sound.modem > _MODEM
+    for hertz in _FAX_HERTZ:
+        bits |= np.abs(sound.pitch - hertz) < _NEAR_HERTZ
+    return int((bits & tone).sum()) * 2 > int(tone.sum())
+
+
+def _near(flags: Flags, frames: int) -> Flags:
+    """Tell which frames are at most so far from one that is flagged."""
+    count: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(flags)))
+    at = np.arange(len(flags))
+    until = np.minimum(at + frames + 1, len(flags))
+    near: Flags = count[until] > count[np.maximum(at - frames, 0)]
+    return near
+
+
+def _lasting(flags: Flags, frames: int) -> Flags:
+    """Tell which flagged frames are within a run of more than twice as many."""
+    return _near(~_near(~flags, frames), frames)
