@@ -1,7 +1,7 @@
 """What is heard in a recording: speech and how long, a tone, noise or silence; how loud, and whether clipped.
 
-Speech is a sound whose spectrum keeps changing shape: noise, hum, wind and tones keep theirs, however loud
-they are. docs/speech.md says how well that holds, and how to measure it again. Meant for a worker thread.
+Speech is a sound whose spectrum keeps changing its shape: noise, hum, breath and tones keep theirs, however
+loud they are. docs/speech.md says how well that holds, and how to measure it again. For a worker thread.
 """
 
 from collections.abc import Iterable, Iterator

@@ -33,6 +33,9 @@ UNPASSED: dict[str, str] = {
     "journal.editor:JournalEditor._change_some:db.execute": _BY_HAND,
     "journal.editor:JournalEditor._change_some:db.execute#2": _BY_HAND,
     "journal.editor:_change:db.execute": _BY_HAND,
+    **{
+        f"journal.editor:JournalEditor.keep:db.execute{number}": _BY_HAND for number in ("", "#2", "#3", "#4")
+    },
     "journal.journal:_close:db.execute#2": "looks whether there is a row where none was open",
     "mail.transport:SmtpTransport.probe:server.rset": "`check --smtp`, which delivers nothing",
     "spool:Spool._mend:shutil.copyfile": _AS_ANOTHER_USER,
