@@ -22,17 +22,19 @@ from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.transport import Transport
 from esl_voicemail.model import (
     Attempt,
+    TooLarge,
+    one_line,
+)
+from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.verdict import (
     Bounced,
     Deferred,
     Delivered,
     Envelope,
     Expired,
     Held,
-    TooLarge,
     Verdict,
-    one_line,
 )
-from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.window import Window
 from esl_voicemail.workers import Workers
 

@@ -40,10 +40,11 @@ from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.journal import Journal
 from esl_voicemail.listening import heard
+from esl_voicemail.metrics import STAGES
 from esl_voicemail.model import Call, CallResult, EndedBy, Hearing, Recording, Take, VoicemailState
 from esl_voicemail.script import script_of
 from esl_voicemail.spool import Spool
-from esl_voicemail.telemetry import STAGES, Telemetry
+from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 

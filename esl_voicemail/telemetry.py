@@ -5,45 +5,38 @@ No caller's data in a label, no secret anywhere, telephone numbers masked unless
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry
 
-from esl_voicemail import __version__
 from esl_voicemail.logline import Value, masked, render
+from esl_voicemail.metrics import CLASSES, Metrics
 from esl_voicemail.model import (
     Attempt,
     Backlog,
-    Bounced,
     Call,
     CallResult,
-    Content,
-    Deferred,
-    Delivered,
     EndedBy,
-    Expired,
     Hearing,
-    Held,
     Reason,
     Recording,
     TranscriptResult,
-    Verdict,
     VoicemailState,
     one_line,
 )
 from esl_voicemail.scrape import QueueGauges
-
-# A second series for each, saying when it began, is of no use to a service that says when it started.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+from esl_voicemail.verdict import (
+    Bounced,
+    Deferred,
+    Delivered,
+    Expired,
+    Held,
+    Verdict,
+)
 
 # The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
 UNKNOWN = "unknown"
-
-STAGES = ("opening", "greeting", "recording", "keeping", "closing")
-RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
-RELOADS = ("taken", "refused")
-PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
 
 _RESULTS: dict[type, str] = {
     Delivered: "delivered",
@@ -52,10 +45,6 @@ _RESULTS: dict[type, str] = {
     Expired: "expired",
     Held: "held",
 }
-_CLASSES = ("2xx", "4xx", "5xx", "none")
-_LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
-_DURATION_BUCKETS = (1, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600)
-_SPEECH_BUCKETS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)
 
 
 class Telemetry:
@@ -71,64 +60,13 @@ class Telemetry:
         write: Callable[[str], None] | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
+        self._metrics = Metrics(self.registry)
         self._clock = clock
         self._style = style
         self._mask = mask_numbers
         self._write = write or _to_stderr
-
-        def counter(name: str, text: str, *names: str) -> Counter:
-            return Counter(f"voicemail_{name}", text, names, registry=self.registry)
-
-        def gauge(name: str, text: str, *names: str) -> Gauge:
-            return Gauge(f"voicemail_{name}", text, names, registry=self.registry)
-
-        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
-            return Histogram(f"voicemail_{name}", text, buckets=buckets, registry=self.registry)
-
-        gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
-        self._ready = gauge("ready", "1 while new calls are taken and can be recorded.")
-        self._calls = counter("calls_total", "Calls, by how they ended.", "mailbox", "reason", "result")
-        self._in_progress = gauge("calls_in_progress", "Calls the service has now.", "stage")
-        self._duration = histogram(
-            "recording_duration_seconds", "Length of kept recordings.", _DURATION_BUCKETS
-        )
-        self._speech = histogram("recording_speech_seconds", "Speech in kept recordings.", _SPEECH_BUCKETS)
-        self._heard = counter("recordings_heard_total", "Recordings, by what they hold.", "content")
-        self._ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
-        self._messages = counter("messages_total", "Calls' rows closed, by state.", "mailbox", "state")
-        self._attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
-        self._lag = histogram("delivery_lag_seconds", "From a message's end to its acceptance.", _LAG_BUCKETS)
-        self._transcripts = counter("transcripts_total", "Messages to be written down.", "result")
-        self._transcribing = histogram(
-            "transcript_duration_seconds", "How long transcripts took.", _DURATION_BUCKETS
-        )
-        self._recovered = counter("recovered_total", "What recovery found and mended.", "kind")
-        self._peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
-        self._frames_refused = counter("esl_frames_refused_total", "Frames from a switch that were none.")
-        self._free = gauge("recordings_free_bytes", "Free for recordings.")
-        self._reloads = counter("config_reloads_total", "Configurations read again at SIGHUP.", "result")
-        self._last_call = gauge(
-            "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
-        )
-        self._last_delivery = gauge(
-            "last_delivery_timestamp_seconds", "When a server last accepted a mail; 0 before the first."
-        )
         self._labels: set[str] = set()
         self.know_mailboxes([*mailboxes, UNKNOWN])
-        for labelled, values in (
-            (self._reloads, RELOADS),
-            (self._heard, Content),
-            (self._ended, EndedBy),
-            (self._in_progress, STAGES),
-            (self._recovered, RECOVERIES),
-            (self._peers_refused, PEERS_REFUSED),
-            (self._transcripts, TranscriptResult),
-        ):
-            for value in values:
-                labelled.labels(str(value))
-        for name in _RESULTS.values():
-            for smtp_class in _CLASSES:
-                self._attempts.labels(name, smtp_class)
 
     # --- the service -------------------------------------------------------------------------------
 
@@ -138,11 +76,11 @@ class Telemetry:
 
     def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
-        self._ready.set(1 if now else 0)
+        self._metrics.ready.set(1 if now else 0)
 
     def free(self, free_bytes: int) -> None:
         """Say how much room is left for recordings."""
-        self._free.set(free_bytes)
+        self._metrics.free.set(free_bytes)
 
     def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
         """Begin the series of mailboxes at 0; only these may stand in a label."""
@@ -150,13 +88,13 @@ class Telemetry:
             self._labels.add(mailbox)
             for reason in [UNKNOWN] if mailbox == UNKNOWN else list(map(str, Reason)):
                 for result in CallResult:
-                    self._calls.labels(mailbox, reason, result.value)
+                    self._metrics.calls.labels(mailbox, reason, result.value)
             for state in VoicemailState:
-                self._messages.labels(mailbox, state.value)
+                self._metrics.messages.labels(mailbox, state.value)
 
     def reloaded(self, result: str, **fields: Value) -> None:
         """A new configuration was taken or refused."""
-        self._reloads.labels(result).inc()
+        self._metrics.reloads.labels(result).inc()
         self._log("info" if result == "taken" else "error", "reload", {"result": result, **fields})
 
     def service(self, event: str, **fields: Value) -> None:
@@ -181,21 +119,21 @@ class Telemetry:
 
     def peer_refused(self, why: str, peer: str) -> None:
         """A connection was closed before it became a call."""
-        self._peers_refused.labels(why).inc()
+        self._metrics.peers_refused.labels(why).inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
 
     def call_moved(self, left: str, entered: str) -> None:
         """A call went from one stage to the next; empty is outside the service's hands."""
         if left:
-            self._in_progress.labels(left).dec()
+            self._metrics.in_progress.labels(left).dec()
         else:
-            self._last_call.set(self._clock().timestamp())
+            self._metrics.last_call.set(self._clock().timestamp())
         if entered:
-            self._in_progress.labels(entered).inc()
+            self._metrics.in_progress.labels(entered).inc()
 
     def frames_refused(self, count: int) -> None:
         """A switch sent bytes that are no frames."""
-        self._frames_refused.inc(count)
+        self._metrics.frames_refused.inc(count)
 
     def call_ended(
         self,
@@ -214,7 +152,7 @@ class Telemetry:
         """The canonical line of one call."""
         label = call.mailbox if call else UNKNOWN
         reason = call.reason.value if call else UNKNOWN
-        self._calls.labels(label if label in self._labels else UNKNOWN, reason, result.value).inc()
+        self._metrics.calls.labels(label if label in self._labels else UNKNOWN, reason, result.value).inc()
         self._log(
             "info" if result in _EXPECTED else "warning",
             "call",
@@ -237,29 +175,29 @@ class Telemetry:
 
     def message_closed(self, mailbox: str, state: VoicemailState) -> None:
         """A call's row got its fate."""
-        self._messages.labels(mailbox if mailbox in self._labels else UNKNOWN, state.value).inc()
+        self._metrics.messages.labels(mailbox if mailbox in self._labels else UNKNOWN, state.value).inc()
 
     def heard(self, hearing: Hearing) -> None:
         """A recording was listened to; the call's own line says the rest."""
-        self._heard.labels(hearing.content.value).inc()
+        self._metrics.heard.labels(hearing.content.value).inc()
 
     def message_kept(
         self, mailbox: str, recording: Recording, ended_by: EndedBy, hearing: Hearing | None = None
     ) -> None:
         """A recording became a message."""
         self.message_closed(mailbox, VoicemailState.KEPT)
-        self._duration.observe(recording.duration_ms / 1000)
+        self._metrics.duration.observe(recording.duration_ms / 1000)
         if hearing:
-            self._speech.observe(hearing.speech_ms / 1000)
-        self._ended.labels(ended_by.value).inc()
+            self._metrics.speech.observe(hearing.speech_ms / 1000)
+        self._metrics.ended.labels(ended_by.value).inc()
 
     def transcript(
         self, result: TranscriptResult, duration_ms: int, *, call: Call, message: str, why: str = ""
     ) -> None:
         """A message was written down, or was not; what was said in it is no line's business."""
-        self._transcripts.labels(result.value).inc()
+        self._metrics.transcripts.labels(result.value).inc()
         if result is TranscriptResult.WRITTEN:
-            self._transcribing.observe(duration_ms / 1000)
+            self._metrics.transcribing.observe(duration_ms / 1000)
         self._log(
             _TRANSCRIPT_LEVELS.get(result, "info"),
             "transcript",
@@ -286,10 +224,10 @@ class Telemetry:
         """The canonical line of one try, with the server's own words."""
         result = _RESULTS[type(verdict)]
         smtp_class = f"{verdict.code // 100}xx" if verdict.code else "none"
-        self._attempts.labels(result, smtp_class if smtp_class in _CLASSES else "none").inc()
+        self._metrics.attempts.labels(result, smtp_class if smtp_class in CLASSES else "none").inc()
         if isinstance(verdict, Delivered):
-            self._lag.observe(max(0.0, (finished_at - attempt.voicemail.closed_at).total_seconds()))
-            self._last_delivery.set(finished_at.timestamp())
+            self._metrics.lag.observe(max(0.0, (finished_at - attempt.voicemail.closed_at).total_seconds()))
+            self._metrics.last_delivery.set(finished_at.timestamp())
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours
         )
@@ -323,7 +261,7 @@ class Telemetry:
 
     def recovered(self, kind: str, count: int = 1, **fields: Value) -> None:
         """Recovery set something right."""
-        self._recovered.labels(kind).inc(count)
+        self._metrics.recovered.labels(kind).inc(count)
         self._log("warning", "recovered", {"result": kind, "count": count if count > 1 else None, **fields})
 
     def _number(self, call: Call | None) -> str | None:

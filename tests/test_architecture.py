@@ -14,9 +14,20 @@ PACKAGE = "esl_voicemail"
 
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"", "errors", "model", "hours", "backoff", "window", "clock", "disk"}),
+    frozenset({"", "errors", "model", "verdict", "hours", "backoff", "window", "clock", "disk"}),
     frozenset(
-        {"logline", "logwriter", "workers", "promise", "speech", "program", "whisper", "scrape", "causes"}
+        {
+            "logline",
+            "logwriter",
+            "workers",
+            "promise",
+            "speech",
+            "program",
+            "whisper",
+            "scrape",
+            "metrics",
+            "causes",
+        }
     ),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
     frozenset(
@@ -36,7 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("journal",),
     "alembic": ("journal",),
     "smtplib": ("mail.smtp", "mail.transport"),
-    "prometheus_client": ("telemetry", "scrape", "http"),
+    "prometheus_client": ("metrics", "telemetry", "scrape", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),
     "numpy": ("audio",),
@@ -66,6 +77,7 @@ PURE = (
     "mail.words",
     "trial.likeness",
     "model",
+    "verdict",
     "errors",
 )
 EDGES = (

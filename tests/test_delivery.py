@@ -23,6 +23,8 @@ from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
 from esl_voicemail.model import (
     Attempt,
+)
+from esl_voicemail.verdict import (
     Bounced,
     Deferred,
     Delivered,

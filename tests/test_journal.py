@@ -29,19 +29,21 @@ from esl_voicemail.journal.schema import attempts, deliveries, metadata, voicema
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import (
     Attempt,
-    Bounced,
     Call,
     Caller,
     CallResult,
-    Deferred,
-    Delivered,
     EarlierCall,
     EndedBy,
-    Expired,
-    Held,
     Reason,
     Recording,
     one_line,
+)
+from esl_voicemail.verdict import (
+    Bounced,
+    Deferred,
+    Delivered,
+    Expired,
+    Held,
 )
 from tests.support.service import until
 

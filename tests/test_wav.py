@@ -379,7 +379,7 @@ class TestAttachment:
 
     @pytest.mark.parametrize("name", ["mp3", "opus"])
     def test_a_converted_sound_is_still_heard(self, path: Path, name: str) -> None:
-        save(path, tone(2.0, loud=4000))
+        save(path, beep(2.0, loud=4000))
         converted = path.with_name("converted")
         converted.write_bytes(attachment(path, name))
 

@@ -19,14 +19,16 @@ from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import (
     Attempt,
     Backlog,
+    DeliveryState,
+    EarlierCall,
+    Undelivered,
+)
+from esl_voicemail.verdict import (
     Bounced,
     Deferred,
     Delivered,
-    DeliveryState,
-    EarlierCall,
     Expired,
     Held,
-    Undelivered,
     Verdict,
 )
 

@@ -1,0 +1,80 @@
+"""The families of the metrics, each series begun at 0; who moves them is `telemetry`."""
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from esl_voicemail import __version__
+from esl_voicemail.model import Content, EndedBy, TranscriptResult
+
+# A second series for each, saying when it began, is of no use to a service that says when it started.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+STAGES = ("opening", "greeting", "recording", "keeping", "closing")
+RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
+RELOADS = ("taken", "refused")
+PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
+
+RESULTS = ("delivered", "deferred", "bounced", "expired", "held")
+CLASSES = ("2xx", "4xx", "5xx", "none")
+_LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+_DURATION_BUCKETS = (1, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600)
+_SPEECH_BUCKETS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)
+
+
+class Metrics:
+    """One registry's families; their names are what dashboards and alerts hold on to."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *names: str) -> Counter:
+            return Counter(f"voicemail_{name}", text, names, registry=registry)
+
+        def gauge(name: str, text: str, *names: str) -> Gauge:
+            return Gauge(f"voicemail_{name}", text, names, registry=registry)
+
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(f"voicemail_{name}", text, buckets=buckets, registry=registry)
+
+        gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
+        self.ready = gauge("ready", "1 while new calls are taken and can be recorded.")
+        self.calls = counter("calls_total", "Calls, by how they ended.", "mailbox", "reason", "result")
+        self.in_progress = gauge("calls_in_progress", "Calls the service has now.", "stage")
+        self.duration = histogram(
+            "recording_duration_seconds", "Length of kept recordings.", _DURATION_BUCKETS
+        )
+        self.speech = histogram("recording_speech_seconds", "Speech in kept recordings.", _SPEECH_BUCKETS)
+        self.heard = counter("recordings_heard_total", "Recordings, by what they hold.", "content")
+        self.ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
+        self.messages = counter("messages_total", "Calls' rows closed, by state.", "mailbox", "state")
+        self.attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
+        self.lag = histogram("delivery_lag_seconds", "From a message's end to its acceptance.", _LAG_BUCKETS)
+        self.transcripts = counter("transcripts_total", "Messages to be written down.", "result")
+        self.transcribing = histogram(
+            "transcript_duration_seconds", "How long transcripts took.", _DURATION_BUCKETS
+        )
+        self.recovered = counter("recovered_total", "What recovery found and mended.", "kind")
+        self.peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
+        self.frames_refused = counter("esl_frames_refused_total", "Frames from a switch that were none.")
+        self.free = gauge("recordings_free_bytes", "Free for recordings.")
+        self.reloads = counter("config_reloads_total", "Configurations read again at SIGHUP.", "result")
+        self.last_call = gauge(
+            "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
+        )
+        self.last_delivery = gauge(
+            "last_delivery_timestamp_seconds", "When a server last accepted a mail; 0 before the first."
+        )
+
+        for labelled, values in (
+            (self.reloads, RELOADS),
+            (self.heard, Content),
+            (self.ended, EndedBy),
+            (self.in_progress, STAGES),
+            (self.recovered, RECOVERIES),
+            (self.peers_refused, PEERS_REFUSED),
+            (self.transcripts, TranscriptResult),
+        ):
+            for value in values:
+                labelled.labels(str(value))
+        for name in RESULTS:
+            for smtp_class in CLASSES:
+                self.attempts.labels(name, smtp_class)
