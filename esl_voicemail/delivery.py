@@ -20,11 +20,7 @@ from esl_voicemail.errors import ComposeError, JournalError, RecordingError
 from esl_voicemail.journal.queue import Queue
 from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.transport import Transport
-from esl_voicemail.model import (
-    Attempt,
-    TooLarge,
-    one_line,
-)
+from esl_voicemail.model import Attempt, one_line
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.verdict import (
     Bounced,
@@ -33,6 +29,7 @@ from esl_voicemail.verdict import (
     Envelope,
     Expired,
     Held,
+    TooLarge,
     Verdict,
 )
 from esl_voicemail.window import Window

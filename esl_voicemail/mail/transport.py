@@ -22,15 +22,13 @@ from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, wait, within
 from esl_voicemail.mail.writing import written
-from esl_voicemail.model import (
-    TooLarge,
-    one_line,
-)
+from esl_voicemail.model import one_line
 from esl_voicemail.verdict import (
     Bounced,
     Deferred,
     Delivered,
     Envelope,
+    TooLarge,
     Verdict,
 )
 
