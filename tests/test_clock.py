@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from esl_voicemail.clock import Clock
 from esl_voicemail.hours import is_open, parse_week
-from esl_voicemail.mail.words import moment
+from esl_voicemail.mail.forms import moment
 
 BEGAN = datetime(2026, 10, 24, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

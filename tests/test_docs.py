@@ -14,7 +14,8 @@ import yaml
 from esl_voicemail import checks
 from esl_voicemail.cli import BAD_CONFIG, USAGE, parser
 from esl_voicemail.config import load
-from esl_voicemail.mail.message import compose
+from esl_voicemail.mail.facts import kind_of
+from esl_voicemail.mail.message import Attachment, compose
 from esl_voicemail.samples import every_sort
 from tests.support import dialplans
 from tests.support.service import Service, command
@@ -262,5 +263,6 @@ def test_every_header_that_a_mail_may_have_is_told(tmp_path: Path) -> None:
     plain = {"Subject", "From", "To", "Reply-To", "Date", "MIME-Version", "Content-Type"}
     found = set()
     for attempt in every_sort(config, "sales"):
-        found |= set(compose(attempt, box, config.mail.sender, box.recipients[0]).keys()) - plain
+        audio = Attachment(b"", "mp3", "mpeg") if kind_of(attempt) == "voicemail" else None
+        found |= set(compose(attempt, box, config.mail.sender, box.recipients[0], audio).keys()) - plain
     assert found == told

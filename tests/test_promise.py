@@ -18,7 +18,7 @@ from esl_voicemail.hours import (
     public_holidays,
     write_week,
 )
-from esl_voicemail.mail.words import promise_words
+from esl_voicemail.mail.words import promised
 from esl_voicemail.promise import KINDS, Promise, promise, sentences
 
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -288,5 +288,5 @@ def test_a_weekday_may_be_said_as_the_next_working_day_and_nothing_else_otherwis
     ],
 )  # fmt: skip
 def test_a_mail_says_what_the_caller_was_told(made: Promise, language: str, said: str) -> None:
-    assert promise_words(made, date(2026, 11, 25), language) == said
-    assert promise_words(made, datetime(2026, 11, 25, 9, 30, tzinfo=WARSAW), language) == said
+    assert promised(made, date(2026, 11, 25), language) == said
+    assert promised(made, datetime(2026, 11, 25, 9, 30, tzinfo=WARSAW), language) == said

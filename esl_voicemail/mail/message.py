@@ -80,7 +80,7 @@ def compose(
         message["References"] = thread
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice answers a machine
     message["X-Auto-Response-Suppress"] = "All"  # the same to Exchange ([MS-OXCMAIL] section 2.2.3.2.14)
-    if facts.kind == "voicemail":
+    if audio:
         message["Message-Context"] = "voice-message"  # RFC 3458
     if mailbox.important:
         message["Importance"] = "high"  # RFC 4021 section 2.1.53

@@ -7,7 +7,7 @@ from esl_voicemail.mail.forms import day, duration, hour, ordinal
 from esl_voicemail.model import Call, CallResult, Content, DeliveryState, EndedBy, Promise, Reason
 from esl_voicemail.promise import NEXT_WORKING_DAY, TODAY
 
-_REASONS = {
+REASONS = {
     "pl": {
         Reason.NO_ANSWER: "nikt nie odebrał",
         Reason.BUSY: "linia była zajęta",
@@ -129,7 +129,7 @@ def reason(call: Call, language: str) -> str:
     waited = "" if call.queue_wait_seconds is None else duration(call.queue_wait_seconds * 1000)
     if call.reason is Reason.QUEUE_TIMEOUT and call.queue and waited:
         return _IN_QUEUE[language].format(queue=call.queue, waited=waited)
-    said = [_REASONS[language][call.reason]]
+    said = [REASONS[language][call.reason]]
     said += [_QUEUE[language].format(queue=call.queue)] if call.queue else []
     said += [_WAITED[language].format(waited=waited)] if waited else []
     return ", ".join(said)
