@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from fast_mail_parser import parse_email
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -325,10 +326,15 @@ def right(
     assert sorted(mail.keys()) == sorted(expected)
     assert sorted(message_from_bytes(raw, policy=policy.compat32).keys()) == sorted(expected)
     assert [header.defects for header in mail.values() if getattr(header, "defects", ())] == []
+    other = parse_email(raw)  # neither the library's nor ours
+    assert sorted(other.headers) == sorted(expected)
     for name, value in filters.items():
+        assert other.headers[name] == [value]
         assert legacy(raw, name) == mail[name] == value
+    assert other.subject == mail["Subject"]
     for name, who in {"From": sender, "To": recipient, "Reply-To": reply_to}.items():
         if who is not None:
+            assert who.address in other.headers[name][0]
             [found] = mail[name].addresses
             # Python's newer reader puts a space between the encoded words of a long name
             # (python/cpython#128110), which RFC 2047 section 6.2 forbids; its older one does it right.
@@ -373,6 +379,11 @@ def test_whatever_the_caller_is_called_the_mail_is_well_formed_and_says_so(
     mail = read(raw)
     text, html, attached = parts(mail)
     assert attached == AUDIO.content
+    other = parse_email(raw)
+    assert [part.replace("\r\n", "\n") for part in other.text_plain] == [text]
+    assert [part.replace("\r\n", "\n") for part in other.text_html] == [html]
+    [sound] = other.attachments
+    assert (sound.filename, sound.content) == (file_name(kept, box, "wav"), AUDIO.content)
     page = Page(html)
     assert page.odd == []
     assert all(tag in TAGS and set(attributes) <= TAGS[tag] for tag, attributes in page.tags)
