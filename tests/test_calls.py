@@ -93,7 +93,7 @@ def test_the_mail_says_who_called_whom_when_and_why_and_holds_the_audio(service:
     (mail,) = service.mails()
     text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     assert attached(mail) == SPEECH
-    assert text.startswith("Żaneta Kowalska\n")
+    assert text.startswith("Linia była zajęta\n\nŻaneta Kowalska\n")
     assert "+48 601 234 567" in text
     assert "linia była zajęta" in text
     assert "+48 22 123 45 67" in text

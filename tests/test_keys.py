@@ -105,13 +105,13 @@ def test_digits_typed_while_speaking_are_in_the_mail_and_end_nothing(serving: Se
     outcome, line = place(serving, "plain", TrialCaller(speech=SPEECH, keys=keys))
     assert line["recording_ms"] == "3000"
     mail = mail_of(serving, outcome.call_id)
-    assert "Reference:          1742" in text_of(mail)
+    assert "Digits typed:       1742" in text_of(mail)
     assert attached(mail) == SPEECH
 
 
 def test_a_mailbox_that_keeps_no_digits_mails_none(serving: Service) -> None:
     outcome, _ = place(serving, "deaf", TrialCaller(speech=SPEECH, keys=(key("7", Stage.RECORDING),)))
-    assert "Reference" not in text_of(mail_of(serving, outcome.call_id))
+    assert "Digits typed" not in text_of(mail_of(serving, outcome.call_id))
 
 
 def test_who_keeps_his_message_at_the_review_is_thanked(serving: Service) -> None:
@@ -163,7 +163,7 @@ def test_digits_of_the_recording_that_was_given_up_are_not_the_new_one_s(serving
         *(key(digit, Stage.RECORDING, 2.5 + n / 4) for n, digit in enumerate("17")),
     )
     outcome, _ = place(serving, "review", TrialCaller(speech=SPEECH, keys=keys))
-    assert "Reference:          17\n" in text_of(mail_of(serving, outcome.call_id))
+    assert "Digits typed:       17\n" in text_of(mail_of(serving, outcome.call_id))
 
 
 @pytest.mark.parametrize("stage", [Stage.MENU, Stage.THANKS])

@@ -888,7 +888,7 @@ import os, signal, sys
 from email.message import EmailMessage
 from pathlib import Path
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.model import Envelope
+from esl_voicemail.verdict import Envelope
 message = EmailMessage()
 message.set_content("what a caller said")
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)

@@ -264,12 +264,14 @@ def settings(folder: Path, port: int, storage: dict[str, Any]) -> dict[str, Any]
         "listen": f"{HOST}:{port}",
         "http": {"listen": f"{HOST}:0"},
         "storage": storage,
-        "defaults": {"language": "en", "silence_seconds": 10, "attachment": "wav"},
+        "defaults": {"language": "en", "silence_seconds": 10, "attachment": "wav", "min_speech_seconds": 0},
         "mailboxes": {
             "sales": mailbox("Sales"),
             "other": mailbox("Other"),
             "quiet": mailbox("Quiet", silence_seconds=2),
             "short": mailbox("Short", max_seconds=3),
+            # As it is without these settings; and who leaves nothing is told of.
+            "heard": mailbox("Heard", min_speech_seconds=0.1, attachment="mp3", notify_empty="always"),
         },
     }
 
@@ -281,10 +283,11 @@ def moment(message: Message) -> datetime:
 
 def _read(mail: EmailMessage) -> Message:
     text = mail.get_body(("plain",)).get_content()
-    fields = dict(found.groups() for found in map(_FIELD.fullmatch, text.splitlines()) if found)
+    rows = re.sub(r"\n {20}(?=\S)", ", ", text).splitlines()
+    fields = dict(found.groups() for found in map(_FIELD.fullmatch, rows) if found)
     audio: array[int] = array("h")
     for attached in mail.iter_attachments():
         assert not audio, "more than one recording"
         assert attached.get_content_type() == "audio/wav", attached.get_content_type()
         audio = speech.read(attached.get_content())
-    return Message(mail, text, text.partition("\n")[0], fields, audio)
+    return Message(mail, text, text.splitlines()[2], fields, audio)

@@ -211,7 +211,8 @@ def check(company: Company, call: Conversation, mailbox: str, reason: Reason, sa
     assert (line["result"], line["mailbox"], line["reason"]) == ("recorded", mailbox, reason)
     assert message.mail["To"] == f"{mailbox}@example.com"
     assert message.fields["Mailbox"] == mailbox.title()
-    assert message.fields["Reason"].partition(",")[0] == REASONS["en"][reason]
+    waited = reason is Reason.QUEUE_TIMEOUT
+    assert message.fields["Reason"].startswith("waited " if waited else REASONS["en"][reason])
     assert speech.same_wave(said, message.audio) > SAME
     assert alike.pop(reason) > SAME
     assert max(alike.values()) < OTHER
@@ -296,9 +297,7 @@ def test_whom_a_callcenter_queue_kept_3_of_3_seconds_leaves_a_message_that_says_
     company.let(phone)
     message = leave(company, "64000", "service", "queue-timeout")
     print(message.fields["Reason"])
-    said = re.fullmatch(
-        r"waited too long in the queue, queue support, waited (\d+) s", message.fields["Reason"]
-    )
+    said = re.fullmatch(r"waited (\d+) s in the queue support", message.fields["Reason"])
     assert said
     assert 3 <= int(said[1]) <= 5
 
@@ -306,9 +305,7 @@ def test_whom_a_callcenter_queue_kept_3_of_3_seconds_leaves_a_message_that_says_
 def test_whom_a_fifo_kept_3_of_3_seconds_leaves_a_message_that_says_so(company: Company) -> None:
     message = leave(company, "65000", "sales", "queue-timeout")
     print(message.fields["Reason"])
-    said = re.fullmatch(
-        r"waited too long in the queue, queue sales, waited (\d+) s", message.fields["Reason"]
-    )
+    said = re.fullmatch(r"waited (\d+) s in the queue sales", message.fields["Reason"])
     assert said
     assert 3 <= int(said[1]) <= 5
 
@@ -357,9 +354,7 @@ def test_the_example_company(
         assert company.mobile.calls
         assert called == (set() if does == UNREGISTERED else set(PHONES))
     if reason == "queue-timeout":
-        assert re.fullmatch(
-            r"waited too long in the queue, queue service, waited [3-5] s", message.fields["Reason"]
-        )
+        assert re.fullmatch(r"waited [3-5] s in the queue service", message.fields["Reason"])
 
 
 def test_a_mobile_networks_voicemail_that_answers_does_not_keep_the_urgent_call(company: Company) -> None:

@@ -134,5 +134,5 @@ def test_a_recording_that_cannot_be_written_leaves_a_notice_of_who_called(
     print(f"{line['result']}, {line.get('why')}; {call.channel.ended().get('Hangup-Cause')}; left: {files}")
     assert line["result"] == "record_failed"
     assert notice.fields["No recording"] == NOT_SAVED
-    assert (notice.who, notice.fields["Number"]) == (NAME, "+48 601 234 567")
+    assert (notice.who, notice.fields["Number"]) == (NAME, "601 234 567, +48 601 234 567")
     takes_and_hands_back(office, lambda: mend(disk), why)

@@ -55,7 +55,7 @@ def test_a_recording_survives_the_death_of_the_service_and_is_mailed_after_its_r
     assert abs(message.seconds - 6.0) < 0.3
     assert speech.same_wave(said, message.audio) > 0.9
     assert message.fields["Note"] == CUT_OFF
-    assert (message.who, message.fields["Number"]) == (NAME, "+48 601 234 567")
+    assert (message.who, message.fields["Number"]) == (NAME, "601 234 567, +48 601 234 567")
     kept = 'voicemail_recovered_total{kind="kept"}'
     until(lambda: office.service.metric(kept) == 1, "recovery has counted it")
 
@@ -93,7 +93,7 @@ def test_a_folder_that_vanishes_during_the_greeting_leaves_a_notice_of_who_calle
     print(line, call.channel.event("CHANNEL_HANGUP").get("Hangup-Cause"))
     assert line["result"] == "record_failed"
     assert notice.fields["No recording"] == "the telephone switch did not save the recording"
-    assert (notice.who, notice.fields["Number"]) == (NAME, "+48 601 234 567")
+    assert (notice.who, notice.fields["Number"]) == (NAME, "601 234 567, +48 601 234 567")
     assert office.counted("record_failed") == 1
 
 

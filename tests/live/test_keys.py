@@ -70,7 +70,7 @@ def test_digits_typed_while_speaking_are_mailed_and_end_nothing(office: Office) 
     call.caller.hang_up()
     message = office.message()
     print(message.fields, f"{message.seconds:.2f} s")
-    assert message.fields["Reference"] == "1742"
+    assert message.fields["Digits typed"] == "1742"
     assert message.seconds > 2.0
 
 

@@ -149,7 +149,7 @@ def test_a_switch_killed_before_the_recording_leaves_a_notice_of_who_called(
     office.no_audio(call.channel.uuid, notice)
     assert line["result"] == "control_lost"
     assert notice.fields["No recording"] == "contact with the telephone switch was lost"
-    assert (notice.who, notice.fields["Number"]) == (NAME, "+48 601 234 567")
+    assert (notice.who, notice.fields["Number"]) == (NAME, "601 234 567, +48 601 234 567")
     assert (notice.fields["Mailbox"], notice.fields["Reason"]) == ("Sales", "nobody answered")
     assert "The caller may have spoken, but it was not recorded. Please call back." in notice.text
 
