@@ -22,7 +22,7 @@ from esl_voicemail.backoff import Schedule
 from esl_voicemail.checks import spool_of
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Config, Mailbox
-from esl_voicemail.config.load import BUILT_IN
+from esl_voicemail.config.resolved import BUILT_IN
 from esl_voicemail.delivery import Delivery
 from esl_voicemail.errors import ConfigError, RecordingError, VoicemailError
 from esl_voicemail.esl.listener import REFUSALS_AT_MOST, SILENT_AT_MOST, Listener
@@ -213,6 +213,8 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop)
         gevent.signal_handler(signal.SIGHUP, self._signalled.set)
+        for problem in checks.template_problems(self._config):
+            parts.telemetry.trouble("template_failed", problem)
         parts.delivery.start()
         parts.recovery.start()
         parts.readiness.look()
@@ -282,7 +284,7 @@ class App:
         if not _names_mailboxes(config) and _names_mailboxes(self._config):
             # An editor that empties a file before it writes it would cost all mailboxes their calls.
             raise ConfigError([f"{config.source.at(())}: names no mailboxes; everything stays as it was"])
-        found = checks.problems(config, serving=True)
+        found = [*checks.problems(config, serving=True), *checks.template_problems(config)]
         if found:
             raise ConfigError(found)
         return config, checks.greeting_seconds(config)

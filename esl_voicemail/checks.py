@@ -6,7 +6,8 @@ The same checks run at `esl-voicemail check` and before `serve` takes its first 
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from esl_voicemail.audio import wav
@@ -18,6 +19,7 @@ from esl_voicemail.config.templates import Template
 from esl_voicemail.errors import ConfigError, DiskError, JournalError, RecordingError, TemplateError
 from esl_voicemail.journal.engine import FILE, examine
 from esl_voicemail.mail import rendering
+from esl_voicemail.mail.composer import COMPOSING
 from esl_voicemail.mail.facts import facts_of
 from esl_voicemail.model import MISREAD
 from esl_voicemail.running import LOCK_FILE
@@ -32,7 +34,8 @@ def problems(config: Config, *, serving: bool = False) -> list[str]:
     DiskError when serving would fail on the journal's disk, which no change of the configuration mends.
 
     `serving`: a storage that has served before and now fails is not one. The service starts without taking
-    calls: what is queued goes out, and what is old makes room. Nor is a file that nothing reads.
+    calls: what is queued goes out, and what is old makes room. Nor is a file that nothing reads, a
+    transcriber that is not there, or an operator's template, in whose place there is a shipped one.
     """
     return [
         *(_rights(config) or _state(config, serving=serving)),
@@ -41,7 +44,8 @@ def problems(config: Config, *, serving: bool = False) -> list[str]:
         *_installed(config),
         *_greetings(config),
         *(() if serving else _transcribers(config)),
-        *_templates(config),
+        *_templates(config, {key: replace(one, templates=()) for key, one in config.mailboxes.items()}),
+        *(() if serving else template_problems(config)),
     ]
 
 
@@ -243,16 +247,26 @@ def _unplayable(path: Path) -> str:
     return "" if shape.duration_ms else f"{path}: is empty"
 
 
-def _templates(config: Config) -> list[str]:
-    """What would keep a mail from being what its templates mean; of mailboxes that share one, told once."""
+def template_problems(config: Config) -> list[str]:
+    """What keeps an operator's templates from making the mails they are meant for, a line each.
+
+    None of it costs a call or a mail: the shipped ones are there. What mailboxes share is told once.
+    """
+    own = {key: mailbox for key, mailbox in config.mailboxes.items() if mailbox.templates}
+    return [*config.template_problems, *_templates(config, own)]
+
+
+def _templates(config: Config, mailboxes: Mapping[str, Mailbox]) -> list[str]:
     found: dict[str, str] = {}
     tried: set[tuple[str, tuple[Template, ...]]] = set()
-    for key, mailbox in config.mailboxes.items():
+    for key, mailbox in mailboxes.items():
         look = mailbox.language, mailbox.templates
         if look not in tried:
             tried.add(look)
+            with COMPOSING:
+                own = list(rendering.problems(mailbox.templates))
             # What is wrong with a template by itself fails in many mails too.
-            for problem in [*rendering.problems(mailbox.templates)] or _failures(config, mailbox):
+            for problem in own or _failures(config, mailbox):
                 found.setdefault(problem, key)
     return [f"{config.at('mailboxes', key)}: {problem}" for problem, key in found.items()]
 
@@ -261,7 +275,10 @@ def _failures(config: Config, mailbox: Mailbox) -> Iterator[str]:
     for attempt in every_sort(config, mailbox.key):
         for left_out, threaded in ((None, False), (str(config.recordings), True)):
             try:
-                rendering.render(facts_of(attempt, mailbox, left_out, threaded=threaded), mailbox.templates)
+                # A reload does this while mails are composed.
+                with COMPOSING:
+                    facts = facts_of(attempt, mailbox, left_out, threaded=threaded)
+                    rendering.render(facts, mailbox.templates)
             except TemplateError as error:
                 yield str(error)
 

@@ -22,16 +22,7 @@ from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.transport import Transport
 from esl_voicemail.model import Attempt, one_line
 from esl_voicemail.telemetry import Telemetry
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Envelope,
-    Expired,
-    Held,
-    TooLarge,
-    Verdict,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, Expired, Held, TooLarge, Verdict
 from esl_voicemail.window import Window
 from esl_voicemail.workers import Workers
 
@@ -252,6 +243,9 @@ class Delivery:
             composed = self._composed(attempt, step, most)
             if not isinstance(composed, Composed):
                 return composed
+            if composed.trouble:
+                message = attempt.voicemail.message_id
+                self._telemetry.trouble("not_converted", composed.trouble, message=message)
             answer = self._handed_over(attempt, composed)
             if isinstance(answer, Delivered) and smaller:
                 return replace(answer, smaller=f"sent with {composed.audio}; {smaller}")

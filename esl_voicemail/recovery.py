@@ -23,16 +23,7 @@ from esl_voicemail.journal import Journal
 from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.journal import OpenCall
 from esl_voicemail.listening import heard
-from esl_voicemail.model import (
-    Call,
-    Caller,
-    CallResult,
-    EndedBy,
-    Hearing,
-    Reason,
-    Recording,
-    VoicemailState,
-)
+from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Hearing, Reason, Recording, VoicemailState
 from esl_voicemail.spool import Seen, Spool, owner_of
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
@@ -292,7 +283,7 @@ class Recovery:
         self._read(OpenCall(message_id, call, known.addresses, first), takes, "orphan")
 
     def _keep(self, left: OpenCall, recording: Recording, hearing: Hearing | None, kind: str) -> None:
-        due_at = self._transcription.due_at(left.call.mailbox)
+        wait = self._transcription.wait_for(left.call.mailbox)
         kept = self._journal.keep(
             left.message_id,
             recording,
@@ -300,10 +291,10 @@ class Recovery:
             left.recipients,
             now=self._clock(),
             hearing=hearing,
-            due_at=due_at,
+            due_at=wait.due_at if wait else None,
         )
         if kept:
-            self._transcription.take(left.message_id, left.call, recording, due_at)
+            self._transcription.take(left.message_id, left.call, recording, wait)
             self._telemetry.message_kept(left.call.mailbox, recording, EndedBy.CUT, hearing)
             self._telemetry.recovered(
                 kind,

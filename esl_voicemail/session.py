@@ -262,7 +262,7 @@ class Session:
             if empty:
                 self._discard(empty)
                 return NothingKept()
-            due_at = desk.transcription.due_at(mailbox.key)
+            wait = desk.transcription.wait_for(mailbox.key)
             desk.journal.keep(
                 self._message_id,
                 recording,
@@ -271,7 +271,7 @@ class Session:
                 now=desk.clock(),
                 typed=keep.typed,
                 hearing=hearing,
-                due_at=due_at,
+                due_at=wait.due_at if wait else None,
                 timeout_seconds=_KEEP_SECONDS,
             )
         except RecordingError as error:
@@ -282,7 +282,7 @@ class Session:
             return KeepFailed()
         self._result = CallResult.RECORDED
         desk.telemetry.message_kept(call.mailbox, recording, take.ended_by, hearing)
-        desk.transcription.take(self._message_id, call, recording, due_at)
+        desk.transcription.take(self._message_id, call, recording, wait)
         desk.kept()
         return Kept()
 

@@ -26,14 +26,7 @@ from esl_voicemail.model import (
     one_line,
 )
 from esl_voicemail.scrape import QueueGauges
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Expired,
-    Held,
-    Verdict,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
 
 # The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
 UNKNOWN = "unknown"
@@ -226,7 +219,7 @@ class Telemetry:
         smtp_class = f"{verdict.code // 100}xx" if verdict.code else "none"
         self._metrics.attempts.labels(result, smtp_class if smtp_class in CLASSES else "none").inc()
         if isinstance(verdict, Delivered):
-            self._metrics.lag.observe(max(0.0, (finished_at - attempt.voicemail.closed_at).total_seconds()))
+            self._metrics.lag.observe(max(0.0, (finished_at - attempt.queued_at).total_seconds()))
             self._metrics.last_delivery.set(finished_at.timestamp())
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours

@@ -33,6 +33,14 @@ _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """What mails wait for, and until when at most."""
+
+    transcriber: Transcriber
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """A message whose mails wait until `due_at`."""
 
@@ -103,28 +111,24 @@ class Transcription:
         self._under_way = Group()
         self._stopping = False
 
-    def due_at(self, mailbox: str) -> datetime | None:
-        """Return until when the mails of a message kept now may wait; None where nothing is written down."""
-        transcriber = self._transcriber(mailbox)
-        if transcriber is None:
+    def wait_for(self, mailbox: str) -> Wait | None:
+        """Return what the mails of a message kept now are to wait for; None where nothing is written down."""
+        found = self._mailboxes.get(mailbox)
+        if found is None or found.transcriber is None:
             return None
         # By the time that mails are claimed by.
-        return self._clock.latest() + timedelta(seconds=transcriber.seconds)
+        return Wait(found.transcriber, self._clock.latest() + timedelta(seconds=found.transcriber.seconds))
 
-    def take(self, message_id: str, call: Call, recording: Recording, due_at: datetime | None) -> None:
-        """Begin to have a kept message written down, whose mails are due as `due_at` said before."""
-        transcriber = self._transcriber(call.mailbox)
-        if transcriber and due_at and not self._stopping:
-            self._under_way.spawn(self._attend, _Kept(message_id, call, recording, transcriber, due_at))
+    def take(self, message_id: str, call: Call, recording: Recording, wait: Wait | None) -> None:
+        """Begin to have a kept message written down, whose mails wait so."""
+        if wait and not self._stopping:
+            kept = _Kept(message_id, call, recording, wait.transcriber, wait.due_at)
+            self._under_way.spawn(self._attend, kept)
 
     def stop(self) -> None:
         """End every program; the mails that waited for it are due now."""
         self._stopping = True
         self._under_way.kill(timeout=_STOP_SECONDS)
-
-    def _transcriber(self, mailbox: str) -> Transcriber | None:
-        found = self._mailboxes.get(mailbox)
-        return found.transcriber if found else None
 
     def _attend(self, kept: _Kept) -> None:
         lane = self._lanes.setdefault(kept.transcriber, _Lane(kept.transcriber.at_once))

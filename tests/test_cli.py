@@ -36,22 +36,10 @@ from esl_voicemail.errors import ConfigError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import url_of
 from esl_voicemail.model import Call as ArrivedCall
-from esl_voicemail.model import (
-    Caller,
-    EndedBy,
-    Reason,
-    Recording,
-)
+from esl_voicemail.model import Caller, EndedBy, Reason, Recording
 from esl_voicemail.trial.caller import Moment, Stage, TrialCaller
 from esl_voicemail.trial.likeness import likeness
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Expired,
-    Held,
-    Verdict,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
 from tests.support.service import DEFAULTS, Service, command, running, until
 from tests.support.speech import attached, save, tone
 

@@ -21,18 +21,8 @@ from esl_voicemail.mail import rendering
 from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
-from esl_voicemail.model import (
-    Attempt,
-)
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Envelope,
-    Expired,
-    Held,
-    Verdict,
-)
+from esl_voicemail.model import Attempt
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, Expired, Held, Verdict
 from esl_voicemail.workers import Workers
 from tests.support.post import (
     ANNA,
@@ -255,6 +245,9 @@ def test_what_a_codec_refuses_goes_out_as_it_was_recorded(posts, server, attachm
     assert attached(accepted) == ("audio/wav", audio)
     [part] = parsed(accepted).iter_attachments()
     assert part.get_filename().endswith(".wav")
+    [said] = post.lines("not_converted")
+    assert (said["level"], said["message"]) == ("error", message_id)
+    assert message_id in said["why"]
 
 
 @pytest.mark.parametrize(

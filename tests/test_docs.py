@@ -263,6 +263,6 @@ def test_every_header_that_a_mail_may_have_is_told(tmp_path: Path) -> None:
     plain = {"Subject", "From", "To", "Reply-To", "Date", "MIME-Version", "Content-Type"}
     found = set()
     for attempt in every_sort(config, "sales"):
-        audio = Attachment(b"", "mp3", "mpeg") if kind_of(attempt) == "voicemail" else None
+        audio = Attachment(b"", "mp3", "mpeg", 1000) if kind_of(attempt) == "voicemail" else None
         found |= set(compose(attempt, box, config.mail.sender, box.recipients[0], audio).keys()) - plain
     assert found == told

@@ -25,17 +25,9 @@ from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, open_engine, url_of
 from esl_voicemail.journal.engine import _migrations as migrations
 from esl_voicemail.mail.composer import Composer
-from esl_voicemail.model import (
-    EndedBy,
-)
+from esl_voicemail.model import EndedBy
 from esl_voicemail.trial.caller import TrialCaller
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Expired,
-    Held,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held
 from tests.support.archive import ANNA, CALLER, JAN, NAME, OPERATOR, Archive, traces
 from tests.support.service import Service, command, running, until
 from tests.support.smtp import ScriptedSmtp

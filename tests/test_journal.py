@@ -38,13 +38,7 @@ from esl_voicemail.model import (
     Recording,
     one_line,
 )
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Expired,
-    Held,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held
 from tests.support.service import until
 
 NOW = datetime(2026, 7, 15, 10, 30, 0, 123_000, UTC)

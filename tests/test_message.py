@@ -17,7 +17,8 @@ from fast_mail_parser import parse_email
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from esl_voicemail.config import Mailbox
+from esl_voicemail.config import Mailbox, mailbox_of
+from esl_voicemail.config.templates import Template
 from esl_voicemail.config.values import MailAddress, mail_address
 from esl_voicemail.mail.forms import duration, duration_words, moment, telephone
 from esl_voicemail.mail.headers import message_id
@@ -42,7 +43,7 @@ from esl_voicemail.model import (
 )
 
 WARSAW = ZoneInfo("Europe/Warsaw")
-AUDIO = Attachment(bytes(range(256)) * 40, "wav", "wav")
+AUDIO = Attachment(bytes(range(256)) * 40, "wav", "wav", 20_600)
 SENDER = MailAddress("Poczta głosowa", "voicemail@example.com")
 RECIPIENT = MailAddress("Anna Nowak", "anna@example.com")
 OPERATOR = MailAddress("", "postmaster@example.com")
@@ -499,7 +500,9 @@ def test_the_mail_reads_as_documented():
     assert mail.get_content_type() == "multipart/mixed"
     [attached] = mail.iter_attachments()
     assert attached.get_content_type() == "audio/wav"
+    # Its own, which is less than the recording's where silence was cut off.
     assert attached["Content-Duration"] == "21"
+    assert mail["X-Voicemail-Duration"] == "21"
     assert attached.get_filename() == "2026-07-15_1230_48601234567_sprzedaz.wav"
     text, html, _ = parts(mail)
     for said in (
@@ -527,7 +530,7 @@ def test_the_file_name_is_plain_ascii_whoever_called(number, key):
     box = mailbox(key=key)
     name = file_name(kept, box, "mp3")
     assert re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name)
-    raw = sent(bring(kept, box, audio=Attachment(b"ID3", "mp3", "mpeg")))
+    raw = sent(bring(kept, box, audio=Attachment(b"ID3", "mp3", "mpeg", 1000)))
     well_formed(raw)
     [attached] = read(raw).iter_attachments()
     assert attached.get_filename() == name
@@ -538,7 +541,7 @@ def test_the_file_name_is_plain_ascii_whoever_called(number, key):
 
 @pytest.mark.parametrize("content", [b"", b"\r\n.\r\n", b"\n" * 1000, b"\x00\xff" * 100_000])
 def test_the_audio_arrives_byte_for_byte(content):
-    raw = sent(bring(voicemail(), mailbox(), audio=Attachment(content, "wav", "wav")))
+    raw = sent(bring(voicemail(), mailbox(), audio=Attachment(content, "wav", "wav", 1000)))
     well_formed(raw)
     assert parts(read(raw))[2] == content
 
@@ -1043,8 +1046,11 @@ def test_one_caller_s_mails_are_one_conversation_where_the_mailbox_wants_it():
     assert {mail["Subject"] for mail in map(read, map(sent, mails))} == {
         "Połączenia: +48 601 234 567 (Sprzedaż)"
     }
-    [root] = {mail["References"] for mail in mails}
-    assert re.fullmatch(r"<caller\.[0-9a-f]{16}@example\.com>", root)
+    # Kept by a person, it comes from a domain of its own; another From changes it too.
+    by_hand = attempt(another, domain=f"message.{'d' * 60}.{'d' * 60}.example")
+    mails.append(compose(by_hand, box, SENDER, RECIPIENT))
+    [root] = {read(sent(mail))["References"] for mail in mails}
+    assert re.fullmatch(r"<caller\.[0-9a-f]{16}@voicemail\.invalid>", root)
     assert root not in {mail["Message-ID"] for mail in mails}
     others = [
         bring(voicemail(number="48601234568"), box),
@@ -1076,6 +1082,23 @@ def test_the_team_is_shown_where_the_mailbox_wants_replies_to_reach_all():
         assert read(sent(mail))["To"] == alone.address
 
 
+def test_a_message_of_a_mailbox_that_is_gone_shows_nothing_of_another_s_team_or_taste():
+    box = mailbox(
+        key="default",
+        recipients=(OPERATOR, RECIPIENT),
+        show_recipients=True,
+        caller_in_from=True,
+        thread_callers=True,
+        important=True,
+        templates=(Template("subject.j2", "of another", "x"),),
+    )
+    mail = bring(voicemail(name="Jan"), mailbox_of({"default": box}, "sales"))
+    assert mail["To"] == "Anna Nowak <anna@example.com>"
+    assert legacy_address(sent(mail), "From") == (SENDER.name, SENDER.address)
+    assert read(sent(mail))["Subject"] == "Wiadomość głosowa: Jan, 21 s (sales)"
+    assert not {"References", "Importance"} & set(mail.keys())
+
+
 def test_an_important_mailbox_says_so():
     assert "Importance" not in bring(voicemail(), mailbox())
     assert bring(voicemail(), mailbox(important=True))["Importance"] == "high"
@@ -1089,9 +1112,14 @@ def test_an_important_mailbox_says_so():
         ("Łódź / dział #2", "lodz-dzial-2"),
         ("!!!", "sales"),
         ("", "sales"),
-        ("x" * 90, "x" * 40),
+        ("x" * 90, "x" * 28),
+        ("Dział obsługi klienta i reklamacji", "dzial-obslugi-klienta-i-rekl"),
         ("../../etc/passwd", "etc-passwd"),
     ],
 )
 def test_the_file_is_named_by_the_mailbox_s_name(name, said):
-    assert file_name(voicemail(), mailbox(name=name), "mp3") == f"2026-07-15_1230_48601234567_{said}.mp3"
+    wanted = f"2026-07-15_1230_48601234567_{said}.mp3"
+    assert file_name(voicemail(), mailbox(name=name), "mp3") == wanted
+    raw = sent(bring(voicemail(), mailbox(name=name), audio=Attachment(b"ID3", "mp3", "mpeg", 1000)))
+    # In one piece: not every program joins the parts of RFC 2231.
+    assert f'filename="{wanted}"'.encode() in raw

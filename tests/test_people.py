@@ -13,16 +13,9 @@ from esl_voicemail.cli import run
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.editor import RETRY
 from esl_voicemail.journal.engine import FILE, open_engine, url_of
-from esl_voicemail.model import (
-    DeliveryState,
-)
+from esl_voicemail.model import DeliveryState
 from esl_voicemail.trial.caller import TrialCaller
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Held,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Held
 from tests.support.archive import ANNA, JAN, OPERATOR, Archive
 from tests.support.service import Service, command, running, until
 from tests.support.smtp import ScriptedSmtp

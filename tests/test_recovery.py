@@ -18,21 +18,12 @@ from esl_voicemail.config import Config, load
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
-from esl_voicemail.model import (
-    Call,
-    Caller,
-    CallResult,
-    EndedBy,
-    Reason,
-)
+from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Reason
 from esl_voicemail.recovery import Recovery, Rhythm
 from esl_voicemail.spool import MARK, Spool
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
-from esl_voicemail.verdict import (
-    Delivered,
-    Held,
-)
+from esl_voicemail.verdict import Delivered, Held
 from esl_voicemail.workers import Workers
 from tests.support.archive import traces
 from tests.support.service import until

@@ -4,23 +4,28 @@
 
 import re
 import signal
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
+import gevent
 import pytest
 import yaml
 
 from esl_voicemail import checks
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.templates import Template
-from esl_voicemail.errors import ConfigError, TemplateError
+from esl_voicemail.errors import TemplateError
 from esl_voicemail.mail import rendering
+from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.facts import facts_of
 from esl_voicemail.mail.rendering import VARIABLES, Page
+from esl_voicemail.model import DeliveryState, Undelivered
 from esl_voicemail.samples import KINDS, every_sort, sample
 from esl_voicemail.trial.caller import TrialCaller
+from esl_voicemail.workers import Workers
 from tests.support.service import Service, command, running, until
 from tests.support.speech import tone
 
@@ -152,11 +157,13 @@ def test_a_folder_or_file_that_cannot_be_read_is_told_where_it_is_named(tmp_path
         content = b"\xff\xfe" if wrong == "not text" else b"x" * (1 << 19)
         (lay(folder) / "subject.j2").write_bytes(content)
 
-    with pytest.raises(ConfigError) as refused:
-        configured(tmp_path, templates="all")
+    config = configured(tmp_path, templates="all")
 
-    (problem,) = refused.value.problems
+    (problem,) = checks.problems(config)
     assert problem.startswith(f"{tmp_path}/voicemail.yaml:2: defaults.templates: {folder}")
+    # No other command, and no call, is to fail for it.
+    assert checks.problems(config, serving=True) == []
+    assert rendered(config, "sales").subject == "Voicemail: Jan Kowalski, 10 s (sales)"
 
 
 def test_what_an_editor_leaves_in_the_folder_is_no_template(tmp_path: Path) -> None:
@@ -178,6 +185,52 @@ def test_every_sort_of_mail_has_every_variable(tmp_path: Path) -> None:
         kinds.add(facts.kind)
         assert rendering.render(facts, own).subject
     assert kinds == set(KINDS)
+
+
+def test_what_is_not_escaped_is_not_put_into_html(tmp_path: Path) -> None:
+    own = '{% include "shipped/mail.html.j2" %}{% include "foot.j2" %}{% include "foot.html.j2" %}'
+    folder = lay(tmp_path / "help", mail__html=own, foot="{{ queue }}", foot__html="{{ queue }}")
+    config = configured(tmp_path)
+
+    assert checks.problems(config) == [
+        f"{config.at('mailboxes', 'help')}: {folder}/mail.html.j2:1: 'foot.j2' is included in HTML, and nothing "
+        "in it would be escaped: let its name end in .html.j2"
+    ]
+
+
+def test_a_mailbox_may_do_without_the_installation_s(tmp_path: Path) -> None:
+    lay(tmp_path / "all", subject="all")
+    path = tmp_path / "voicemail.yaml"
+    boxes = {
+        "sales": {"recipients": ["s@example.com"], "templates": "none"},
+        "help": {"recipients": ["h@b.pl"]},
+    }
+    path.write_text(yaml.safe_dump({"defaults": {"templates": "all"}, "mailboxes": boxes}))
+    config = load(path)
+
+    assert [rendered(config, box).subject for box in boxes] == [
+        "Wiadomość głosowa: Jan Kowalski, 10 s (sales)",
+        "all",
+    ]
+
+
+def test_checking_templates_and_composing_mails_at_once_hang_neither(tmp_path: Path) -> None:
+    """Jinja's locks are greenlets' under gevent's patch: native threads that meet at one may wait for ever."""
+    lay(tmp_path / "all", subject="{{ duration }}")
+    config = configured(tmp_path, templates="all")
+    composer = Composer(config.mailboxes, config.mail.sender)
+    attempt = replace(
+        sample(config, "sales", WHEN), undelivered=Undelivered("a@b.pl", DeliveryState.HELD, None, "")
+    )
+    workers, before = Workers(4), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads meet
+    try:
+        checking = [gevent.spawn(workers.run, checks.template_problems, config) for _ in range(4)]
+        composing = [gevent.spawn(workers.run, composer.compose, attempt) for _ in range(200)]
+        assert len(gevent.joinall([*checking, *composing], timeout=60, raise_error=True)) == 204
+    finally:
+        sys.setswitchinterval(before)
+        workers.close()
 
 
 # --- in a service that runs --------------------------------------------------------------------------
@@ -231,6 +284,38 @@ def test_a_mail_that_one_s_own_template_cannot_make_goes_out_by_the_shipped_one(
         assert line["level"] == "error"
         assert line["why"] == f"{folder}/subject.j2:1: integer division or modulo by zero"
         assert line["mailbox"] == "default"
+
+
+def test_a_service_starts_with_templates_that_are_wrong_says_so_and_mails_by_the_shipped_ones(
+    tmp_path: Path, folder: Path
+) -> None:
+    (folder / "subject.j2").write_text("{{ nobody }}")
+    settings = {
+        "defaults": {"templates": "templates", "language": "en"},
+        "mailboxes": {"default": {"recipients": ["a@example.com"], "templates": "gone"}},
+    }
+    with running(tmp_path, settings) as service:
+        said = [line["why"] for line in service.lines("template_failed")]
+        assert len(said) == 2
+        assert "gone: cannot be read" in said[0]
+        assert "'nobody' is no variable of a mail" in said[1]
+        assert told(service, 0)["Subject"].startswith("Voicemail: Jan, 2 s")
+        assert command("messages", "list", folder=tmp_path).returncode == 0
+        assert command("check", folder=tmp_path).returncode == 78
+
+
+def test_what_render_shows_of_a_template_that_fails_is_told_to_be_the_shipped_one_s(
+    tmp_path: Path, folder: Path
+) -> None:
+    (folder / "subject.j2").write_text("{{ nobody }}")
+    (tmp_path / "voicemail.yaml").write_text("defaults: {templates: templates}\n")
+    done = command("render", "--sample", "default", folder=tmp_path)
+    assert done.returncode == 1
+    assert "X-Voicemail-Kind: voicemail\n" in done.stdout
+    (said,) = done.stderr.splitlines()
+    assert said == (
+        f"{folder}/subject.j2:1: 'nobody' is undefined; so the mail is made by the shipped templates"
+    )
 
 
 # --- what the documentation says ---------------------------------------------------------------------

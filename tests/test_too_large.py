@@ -4,13 +4,28 @@ import io
 import wave
 from collections.abc import Callable
 from email.message import EmailMessage
+from hashlib import sha256
 from pathlib import Path
 
+import gevent
 import pytest
 
-from esl_voicemail.audio.convert import FORMATS, LADDERS, attachment, most_bytes, pcm
+from esl_voicemail.audio.convert import (
+    FORMATS,
+    LADDERS,
+    Converted,
+    Tags,
+    attachment,
+    convert,
+    most_bytes,
+    pcm,
+)
+from esl_voicemail.mail import enclosing
+from esl_voicemail.mail.enclosing import Encloser
+from esl_voicemail.model import Recording
 from esl_voicemail.trial.demo import SAMPLE
 from esl_voicemail.trial.likeness import likeness
+from esl_voicemail.workers import Workers
 from tests.support.post import ANNA, Post, mailbox, parsed, smtp_transport
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
 from tests.test_delivery import odd_sound
@@ -204,3 +219,44 @@ def test_no_format_becomes_larger_than_is_computed(tmp_path: Path, name: str, se
     most = most_bytes(name, seconds * 1000)
     assert size <= most
     assert seconds < 10 or size > most / 2
+
+
+def test_what_goes_to_several_people_at_once_is_converted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def counted(path: Path, name: str, tags: Tags) -> Converted:
+        made.append(name)
+        return convert(path, name, tags)
+
+    monkeypatch.setattr(enclosing, "convert", counted)
+    path = tmp_path / "sales.wav"
+    path.write_bytes(RECORDED)
+    recording = Recording(path, len(RECORDED) // 16, len(RECORDED), sha256(RECORDED).hexdigest())
+    encloser, workers = Encloser(), Workers(4)
+    several = [
+        gevent.spawn(workers.run, encloser.enclose, recording, "mp3", Tags("Jan"), 0, None) for _ in range(8)
+    ]
+    done = [one.get(timeout=60) for one in gevent.joinall(several, timeout=60, raise_error=True)]
+    workers.close()
+    assert made == ["mp3"]
+    assert len({one.audio.content for one in done}) == 1
+    # Another's name in it makes it another's.
+    encloser.enclose(recording, "mp3", Tags("Ewa"), 0, None)
+    assert made == ["mp3", "mp3"]
+
+
+def test_what_was_converted_is_kept_for_a_while_and_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sales.wav"
+    path.write_bytes(RECORDED)
+    recording = Recording(path, len(RECORDED) // 16, len(RECORDED), "")
+    small, usual = Encloser(kept_bytes=1000), Encloser()
+    for encloser in (small, usual):
+        assert encloser.enclose(recording, "mp3", Tags(), 0, None).audio is not None
+    assert (len(small._kept), len(usual._kept)) == (0, 1)
+    monkeypatch.setattr(enclosing, "_KEPT_SECONDS", 0.0)
+    usual._let_go()
+    assert len(usual._kept) == 0

@@ -28,13 +28,7 @@ from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Envelope,
-    TooLarge,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge
 from tests.support.service import running
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
 

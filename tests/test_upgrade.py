@@ -10,12 +10,8 @@ import pytest
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
-from esl_voicemail.model import (
-    CallResult,
-)
-from esl_voicemail.verdict import (
-    Delivered,
-)
+from esl_voicemail.model import CallResult
+from esl_voicemail.verdict import Delivered
 from tests.support.service import command, running, until
 
 OLDER = Path(__file__).parent / "journals"

@@ -37,7 +37,7 @@ class Format:
     container: str = ""
     codec: str = ""
     bit_rate: int = 0
-    parameter: str = ""
+    codecs: str = ""
     options: tuple[tuple[str, str], ...] = ()
     container_options: tuple[tuple[str, str], ...] = ()
 
@@ -60,8 +60,8 @@ def _mp3(bit_rate: int) -> Format:
         container="mp3",
         codec="libmp3lame",
         bit_rate=bit_rate,
-        # What Windows reads, which knows nothing of ID3v2.4.
         options=(("compression_level", "7"),),
+        # What Windows reads, which knows nothing of ID3v2.4.
         container_options=(("id3v2_version", "3"),),
     )
 
@@ -72,7 +72,7 @@ def _opus(bit_rate: int) -> Format:
         # RFC 7845 section 9.
         suffix="opus",
         subtype="ogg",
-        parameter="opus",
+        codecs="opus",
         container="ogg",
         codec="libopus",
         bit_rate=bit_rate,
@@ -128,17 +128,27 @@ _STEPS = LEVELS_A_SECOND // GAINS_A_SECOND
 _FADE_IN_SECONDS, _FADE_OUT_SECONDS = 0.01, 0.03
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A sound in another format, and how long it lasts: less than the recording, which had silent ends."""
+
+    content: bytes
+    duration_ms: int
+
+
 def attachment(path: Path, name: str, tags: Tags = Tags()) -> bytes:
     """Return a WAV file in the format `name`; `wav` is the file itself, byte for byte and without tags.
 
     RecordingError when the file is gone or the codec fails, OSError when the disk does.
     """
-    wanted = FORMATS[name]
-    if not wanted.codec:
-        return _whole(path)
+    return convert(path, name, tags).content if FORMATS[name].codec else _whole(path)
+
+
+def convert(path: Path, name: str, tags: Tags = Tags()) -> Converted:
+    """Return a WAV file in a format with a codec; errors as of `attachment`."""
     try:
-        return _encode(path, wanted, tags)
-    except (OSError, av.FFmpegError, IndexError, ValueError) as error:
+        return _encode(path, FORMATS[name], tags)
+    except (av.FFmpegError, IndexError, ValueError) as error:
         raise RecordingError(f"{path.name}: cannot be read as {name}: {error}") from error
 
 
@@ -156,7 +166,7 @@ def _whole(path: Path) -> bytes:
         raise RecordingError(f"{path.name}: cannot be read as wav: {error}") from error
 
 
-def _encode(path: Path, wanted: Format, tags: Tags) -> bytes:
+def _encode(path: Path, wanted: Format, tags: Tags) -> Converted:
     levels, lufs, samples = _measured(_filtered(path, *_MONO, *_METER))
     if samples < _LEAST_SAMPLES:
         raise RecordingError(f"{path.name}: holds too few samples for {wanted.codec}")
@@ -178,7 +188,7 @@ def _encode(path: Path, wanted: Format, tags: Tags) -> bytes:
         for frame in chained(_levelled(path, todo), gain, _LIMITER, *_fades(todo), form):
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
-    return out.getvalue()
+    return Converted(out.getvalue(), round((todo.end - todo.start) * 1000))
 
 
 def _measured(frames: Iterable[av.AudioFrame]) -> tuple[list[float], float, int]:

@@ -9,9 +9,7 @@ from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import CannotReachError, ConfigError
 from esl_voicemail.mail.transport import SmtpTransport
-from esl_voicemail.verdict import (
-    Delivered,
-)
+from esl_voicemail.verdict import Delivered
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from esl_voicemail.cli import mailboxes
 from esl_voicemail.config import Config, Mailbox, load
-from esl_voicemail.config.load import BUILT_IN, find
+from esl_voicemail.config.load import find
+from esl_voicemail.config.resolved import BUILT_IN
 from esl_voicemail.config.sections import GreetingKey, PromiseKey
 from esl_voicemail.config.transcriber import NO_TRANSCRIBER
 from esl_voicemail.config.values import NO_HOLIDAYS

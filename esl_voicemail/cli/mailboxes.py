@@ -109,7 +109,7 @@ def _remove(asked: argparse.Namespace) -> int:
 
 
 def _problems(config: Config) -> list[str]:
-    return checks.problems(config, serving=True)
+    return [*checks.problems(config, serving=True), *checks.template_problems(config)]
 
 
 def _pair(text: str) -> tuple[str, str]:

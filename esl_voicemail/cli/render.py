@@ -34,8 +34,13 @@ def _render(asked: argparse.Namespace) -> int:
         if asked.sample
         else first_attempt(config, _closed(config, asked.id))
     )
-    mail = Composer(config.mailboxes, config.mail.sender).compose(attempt)
+    failed: list[str] = []
+    composer = Composer(config.mailboxes, config.mail.sender, lambda why, _: failed.append(why))
+    mail = composer.compose(attempt)
     sys.stdout.buffer.write(mail.as_bytes(policy=POLICY.clone(linesep="\n")))
+    if failed:
+        sys.stdout.flush()
+        raise VoicemailError(f"{failed[0]}; so the mail is made by the shipped templates")
     return 0
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from esl_voicemail.config.folder import SUFFIX, Drafts
-from esl_voicemail.config.load import BUILT_IN, Config, load
+from esl_voicemail.config.load import load
+from esl_voicemail.config.resolved import BUILT_IN, Config
 from esl_voicemail.config.source import name_of, write
 from esl_voicemail.config.values import mailbox_name
 from esl_voicemail.errors import ConfigError, VoicemailError

@@ -167,4 +167,14 @@ def mailbox_of(mailboxes: Mapping[str, Mailbox], key: str) -> Mailbox:
         return mailboxes[key]
     # As one list, since a reload may change the mapping meanwhile.
     other = mailboxes.get(DEFAULT) or list(mailboxes.values())[0]  # noqa: RUF015
-    return replace(other, key=key, name=key, reply_to=None)
+    return replace(
+        other,
+        key=key,
+        name=key,
+        reply_to=None,
+        templates=(),
+        caller_in_from=False,
+        thread_callers=False,
+        show_recipients=False,
+        important=False,
+    )

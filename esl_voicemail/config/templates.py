@@ -6,9 +6,10 @@ from itertools import chain
 from pathlib import Path
 
 from esl_voicemail.config.source import Source, Trail, name_of, show
-from esl_voicemail.errors import ConfigError
 
 SUFFIX = ".j2"
+# In the place of a folder: the shipped templates alone.
+SHIPPED = "none"
 _LARGEST_BYTES = 1 << 18
 
 
@@ -23,10 +24,14 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """The templates of each mailbox, its own and the installation's, and the folders that they are from."""
+    """The templates of each mailbox, its own and the installation's, and the folders that they are from.
+
+    `problems` are the folders that cannot be read, a line each: without them, mails are as shipped.
+    """
 
     of: Mapping[str, tuple[Template, ...]]
     folders: tuple[Path, ...]
+    problems: tuple[str, ...]
 
 
 def read_looks(
@@ -35,13 +40,13 @@ def read_looks(
     for_one: Mapping[str, str | None],
     origins: Mapping[str, tuple[Source, Trail]],
 ) -> Looks:
-    """Read the folder for all mailboxes and those for one; ConfigError for what cannot be read."""
+    """Read the folder for all mailboxes and those for one, in whose place `none` may stand."""
     named: dict[Path, str] = {}
-    if for_all:
+    if for_all and for_all != SHIPPED:
         trail = ("defaults", "templates")
         named[source.folder / for_all] = f"{source.at(trail)}: {show(trail)}"
     for key, folder in for_one.items():
-        if folder:
+        if folder and folder != SHIPPED:
             one, prefix = origins[key]
             where = f"{one.at((*prefix, 'templates'))}: {show(('mailboxes', key, 'templates'))}"
             named.setdefault(source.folder / folder, where)
@@ -51,16 +56,14 @@ def read_looks(
         try:
             found[place] = _read(place)
         except ValueError as error:
+            found[place] = ()
             problems.append(f"{where}: {error}")
-    if problems:
-        raise ConfigError(problems)
-    return Looks(
-        {
-            key: _first_of_each_name(found[source.folder / one] for one in (folder, for_all) if one)
-            for key, folder in for_one.items()
-        },
-        tuple(found),
-    )
+
+    def templates(own: str | None) -> tuple[Template, ...]:
+        wanted = () if own == SHIPPED else (own, for_all)
+        return _first_of_each_name(found[source.folder / one] for one in wanted if one and one != SHIPPED)
+
+    return Looks({key: templates(own) for key, own in for_one.items()}, tuple(found), tuple(problems))
 
 
 def is_template(path: Path) -> bool:

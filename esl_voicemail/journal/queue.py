@@ -16,21 +16,8 @@ from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, suspects
 from esl_voicemail.journal.rows import voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.journal.writer import Writer
-from esl_voicemail.model import (
-    Attempt,
-    Backlog,
-    DeliveryState,
-    EarlierCall,
-    Undelivered,
-)
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Expired,
-    Held,
-    Verdict,
-)
+from esl_voicemail.model import Attempt, Backlog, DeliveryState, EarlierCall, Undelivered
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
 
 _FINAL: dict[type, DeliveryState] = {
     Delivered: DeliveryState.DELIVERED,

@@ -20,19 +20,23 @@ from esl_voicemail.model import Attempt
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
 # meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
-_COMPOSING = get_original("_thread", "allocate_lock")()
+COMPOSING = get_original("_thread", "allocate_lock")()
 # What base64 makes of 57 bytes (RFC 2045 section 6.8), and the headers of the part and of its parent.
 _LINE_OF, _LINE_BYTES, _PART_BYTES = 57, 78, 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A mail: what its audio is, how many steps down from the wanted format, and whether it has none."""
+    """A mail: what its audio is, how many steps down from the wanted format, and whether it has none.
+
+    `trouble` is why the codec refused the recording, empty if it did not.
+    """
 
     message: EmailMessage
     audio: str
     step: int
     last: bool
+    trouble: str = ""
 
 
 def _nobody_listens(_why: str, _mailbox: str) -> None:
@@ -65,7 +69,7 @@ class Composer:
         if recording is None or attempt.undelivered:
             return Composed(self._mail(attempt, mailbox), "", step, last=True)
         kept = str(recording.path)
-        with _COMPOSING:
+        with COMPOSING:
             tags = tags_of(voicemail, mailbox)
         room = None
         if most is not None:
@@ -73,7 +77,7 @@ class Composer:
             room = (most - len(bare) - _PART_BYTES) // _LINE_BYTES * _LINE_OF
         enclosed = self.encloser.enclose(recording, mailbox.attachment, tags, step, room)
         message = self._mail(attempt, mailbox, enclosed.audio, None if enclosed.audio else kept)
-        return Composed(message, enclosed.words, enclosed.step, last=enclosed.audio is None)
+        return Composed(message, enclosed.words, enclosed.step, enclosed.audio is None, enclosed.trouble)
 
     def _mail(
         self,
@@ -84,7 +88,7 @@ class Composer:
     ) -> EmailMessage:
         recipient = attempt.recipient
         to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
-        with _COMPOSING:
+        with COMPOSING:
             try:
                 return compose(attempt, mailbox, self.sender, to, audio, left_out=left_out)
             except TemplateError as error:

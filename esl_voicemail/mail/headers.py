@@ -68,7 +68,8 @@ def thread(attempt: Attempt, mailbox: Mailbox) -> str:
     caller = attempt.voicemail.call.caller
     if not mailbox.thread_callers or attempt.undelivered or caller.withheld or not caller.number:
         return ""
-    return f"<caller.{_digest(mailbox.key, caller.number)}@{attempt.mail_domain}>"
+    # No mail has this Message-ID, whatever domain they come from (RFC 2606 section 2).
+    return f"<caller.{_digest(mailbox.key, caller.number)}@voicemail.invalid>"
 
 
 def _digest(*parts: str) -> str:

@@ -15,9 +15,7 @@ from pathlib import Path
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.writing import written
 from esl_voicemail.spool import sync_folder
-from esl_voicemail.verdict import (
-    Envelope,
-)
+from esl_voicemail.verdict import Envelope
 
 # What `_store` names its files; no other delivery agent has that R.
 _OURS = re.compile(r"\d+\.M\d{6}P\d+R[0-9a-f]{16}\..+", re.ASCII)

@@ -25,19 +25,21 @@ from esl_voicemail.model import Attempt, Voicemail
 POLICY = policy.SMTP.clone(utf8=False, refold_source="none", max_line_length=76)
 
 _UNTELLING = re.compile(r"[^A-Za-z0-9]+")
-_NAME_CHARACTERS = 40
+# A longer name would be cut in parts (RFC 2231 section 3), which not every mail program joins.
+_NAME_CHARACTERS = 56
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """The audio as it is attached: `suffix` names the file, `subtype` the MIME type under audio/.
 
-    `codecs` is that parameter's value (RFC 6381), empty for none.
+    `duration_ms` is its own, `codecs` that parameter's value (RFC 6381), empty for none.
     """
 
     content: bytes
     suffix: str
     subtype: str
+    duration_ms: int
     codecs: str = ""
 
 
@@ -47,7 +49,8 @@ def file_name(voicemail: Voicemail, mailbox: Mailbox, suffix: str) -> str:
     who = voicemail.call.caller
     caller = "withheld" if who.withheld else _UNTELLING.sub("", who.number) or "unknown"
     where = _UNTELLING.sub("-", anyascii(mailbox.name)).strip("-").lower() or mailbox.key
-    return f"{local:%Y-%m-%d_%H%M}_{caller[:20]}_{where[:_NAME_CHARACTERS]}.{suffix}"
+    stem = f"{local:%Y-%m-%d_%H%M}_{caller[:20]}_{where}"
+    return f"{stem[:_NAME_CHARACTERS].rstrip('-')}.{suffix}"
 
 
 def compose(
@@ -77,7 +80,7 @@ def compose(
     message["Date"] = format_datetime(voicemail.closed_at.astimezone(mailbox.timezone))
     message["Message-ID"] = headers.message_id(attempt)
     if thread:
-        message["References"] = thread
+        message.set_raw("References", thread)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice answers a machine
     message["X-Auto-Response-Suppress"] = "All"  # the same to Exchange ([MS-OXCMAIL] section 2.2.3.2.14)
     if audio:
@@ -95,10 +98,6 @@ def compose(
             subtype=audio.subtype,
             filename=file_name(voicemail, mailbox, audio.suffix),
             params={"codecs": audio.codecs} if audio.codecs else None,
-            headers=[f"Content-Duration: {_seconds(voicemail)}"],  # RFC 3803
+            headers=[f"Content-Duration: {round(audio.duration_ms / 1000)}"],  # RFC 3803
         )
     return message
-
-
-def _seconds(voicemail: Voicemail) -> int:
-    return round(voicemail.recording.duration_ms / 1000) if voicemail.recording else 0

@@ -33,6 +33,7 @@ _NAMES = frozenset(_SHIPPED.list_templates())
 VARIABLES = tuple(field.name for field in fields(Facts))
 
 _SUBJECT, _TEXT, _HTML = "subject.j2", "mail.txt.j2", "mail.html.j2"
+_ESCAPED = ".html.j2"
 _SUBJECT_CHARACTERS = 200
 _LARGEST_CHARACTERS = 1 << 20
 # What shipped templates bind for those that extend them.
@@ -77,6 +78,13 @@ def problems(templates: tuple[Template, ...]) -> Iterator[str]:
         except TemplateSyntaxError as error:
             yield _told(error, templates)
             continue
+        for part in tree.find_all(nodes.Include):
+            name = part.template.value if isinstance(part.template, nodes.Const) else None
+            if template.name.endswith(_ESCAPED) and isinstance(name, str) and not name.endswith(_ESCAPED):
+                yield (
+                    f"{template.file}:{part.lineno}: {name!r} is included in HTML, and nothing in it "
+                    f"would be escaped: let its name end in {_ESCAPED}"
+                )
         # What others include may use what those have set.
         if template.name in _NAMES:
             unknown = meta.find_undeclared_variables(tree) - known
@@ -96,7 +104,7 @@ def _environment(templates: tuple[Template, ...]) -> ImmutableSandboxedEnvironme
 
     return ImmutableSandboxedEnvironment(
         loader=ChoiceLoader([FunctionLoader(find), _SHIPPED, PrefixLoader({"shipped": _SHIPPED})]),
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        autoescape=lambda name: name is not None and name.endswith(_ESCAPED),
         undefined=StrictUndefined,
         auto_reload=False,
         trim_blocks=True,

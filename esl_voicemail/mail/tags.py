@@ -12,15 +12,14 @@ _MOST_CHARACTERS = 200
 
 
 def tags_of(voicemail: Voicemail, mailbox: Mailbox) -> Tags:
-    """Return a message's tags in the mailbox's language and zone; a withheld caller has none.
+    """Return a message's tags in the mailbox's language and zone; a withheld number is in none.
 
     Callers' words as `one_line` leaves them: NFC, no line ends, no control or direction marks.
     """
     call = voicemail.call
     arrived = call.arrived_at.astimezone(mailbox.timezone)
-    caller = "" if call.caller.withheld else call.caller.name
     number = "" if call.caller.withheld else telephone(call.caller.number, mailbox.region).shown
-    who = " ".join(filter(None, (caller, number)))
+    who = " ".join(filter(None, (call.caller.name, number)))
     when = format_datetime(arrived, _TIMES[mailbox.language], locale=mailbox.language)
     return Tags(
         title=_line(", ".join(filter(None, (who, when)))),

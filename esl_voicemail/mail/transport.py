@@ -23,14 +23,7 @@ from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, wait, within
 from esl_voicemail.mail.writing import written
 from esl_voicemail.model import one_line
-from esl_voicemail.verdict import (
-    Bounced,
-    Deferred,
-    Delivered,
-    Envelope,
-    TooLarge,
-    Verdict,
-)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge, Verdict
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _REPLY_CHARACTERS = 400

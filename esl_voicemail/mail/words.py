@@ -94,7 +94,7 @@ _NO_AUDIO_OTHERWISE = {"pl": "nagranie nie powstało", "en": "there is no record
 OUTCOMES = {
     "pl": {
         DeliveryState.BOUNCED: "serwer poczty odmówił na stałe",
-        DeliveryState.EXPIRED: "ponawiano do końca terminu, bez skutku",
+        DeliveryState.EXPIRED: "próbowano do końca terminu, bez skutku",
         DeliveryState.HELD: "poczty nie da się wysłać: wymaga sprawdzenia",
         DeliveryState.QUEUED: "od tego czasu ponowiono wysyłkę",
         DeliveryState.SENDING: "od tego czasu ponowiono wysyłkę",

@@ -16,20 +16,11 @@ from esl_voicemail.config import load
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.journal.reader import Story
-from esl_voicemail.model import (
-    Attempt,
-    Call,
-    Caller,
-    CallResult,
-    EndedBy,
-    Reason,
-)
+from esl_voicemail.model import Attempt, Call, Caller, CallResult, EndedBy, Reason
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
-from esl_voicemail.verdict import (
-    Verdict,
-)
+from esl_voicemail.verdict import Verdict
 from esl_voicemail.workers import Workers
 from tests.support.speech import save, tone
 
