@@ -253,7 +253,17 @@ def template_problems(config: Config) -> list[str]:
     None of it costs a call or a mail: the shipped ones are there. What mailboxes share is told once.
     """
     own = {key: mailbox for key, mailbox in config.mailboxes.items() if mailbox.templates}
-    return [*config.template_problems, *_templates(config, own)]
+    return [*config.template_problems, *(_templates(config, own) or _unused_templates(own))]
+
+
+def _unused_templates(mailboxes: Mapping[str, Mailbox]) -> list[str]:
+    """Files that were meant for a template, perhaps; told once."""
+    with COMPOSING:
+        found = [one.file for box in mailboxes.values() for one in rendering.unused(box.templates)]
+    return [
+        f"{file}: no mail is made by it: rename it as a shipped one, or include it in one"
+        for file in dict.fromkeys(found)
+    ]
 
 
 def _templates(config: Config, mailboxes: Mapping[str, Mailbox]) -> list[str]:

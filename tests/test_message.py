@@ -603,7 +603,7 @@ WHY = {
     CallResult.HANGUP_BEFORE_ANSWER: ("rozłączyła się, zanim", "hung up before voicemail answered"),
     CallResult.HANGUP_IN_GREETING: ("rozłączyła się podczas powitania", "hung up during the greeting"),
     CallResult.TOO_SHORT: ("za krótkie na wiadomość", "too short for a message"),
-    CallResult.NO_SPEECH: ("nikt nic nie powiedział", "nobody said anything"),
+    CallResult.NO_SPEECH: ("za mało mowy na wiadomość", "too little speech"),
     CallResult.NO_AUDIO: ("nic się nie nagrało", "nothing was recorded"),
     CallResult.RECORD_FAILED: ("nie zapisała nagrania", "did not save the recording"),
     CallResult.SWITCH_STALLED: ("przestała odpowiadać", "stopped answering"),
@@ -783,7 +783,7 @@ def test_a_withheld_caller_is_said_to_be_so(language, said):
     for body in (text, html):
         assert said.capitalize() in body
         assert "tel:" not in body
-    assert "withheld" in mail.get_payload()[1].get_filename()
+    assert {"pl": "zastrzezony", "en": "withheld"}[language] in mail.get_payload()[1].get_filename()
 
 
 def test_a_named_caller_with_a_withheld_number_keeps_the_name():
@@ -805,6 +805,12 @@ def test_a_named_caller_with_a_withheld_number_keeps_the_name():
         ("+442079460958", "GB", "+44 20 7946 0958", "020 7946 0958", "tel:+44-20-7946-0958"),
         ("+12125550123", "CA", "+1 212-555-0123", "(212) 555-0123", "tel:+1-212-555-0123"),
         ("anna", "PL", "anna", "", ""),
+        # A name that anybody may choose is not the number in it.
+        ("alice601234567", "PL", "alice601234567", "", ""),
+        ("601234567@example.com", "PL", "601234567@example.com", "", ""),
+        ("601234567;ext=1", "PL", "601234567;ext=1", "", ""),
+        ("(601) 234-567", "PL", "(601) 234-567", "", ""),
+        ("+48 601-234-567", "PL", "+48 601 234 567", "601 234 567", "tel:+48-601-234-567"),
         ("1001", "PL", "1001", "", "tel:1001"),
         ("112", "PL", "112", "", "tel:112"),
         ("*97", "PL", "*97", "", ""),
@@ -865,7 +871,9 @@ def test_the_time_is_local_and_says_its_offset(utc, language, said):
         (61_000, "1 min 1 s"),
         (125_300, "2 min 5 s"),
         (600_000, "10 min 0 s"),
-        (3_600_000, "60 min 0 s"),
+        (3_599_499, "59 min 59 s"),
+        (3_600_000, "1 h 0 min"),
+        (7_325_000, "2 h 2 min"),
     ],
 )
 def test_a_duration_is_said_in_minutes_and_seconds(ms, said):
@@ -882,6 +890,8 @@ def test_a_duration_is_said_in_minutes_and_seconds(ms, said):
         (60_000, "pl", "1 minuta"),
         (125_300, "pl", "2 minuty 5 sekund"),
         (301_000, "pl", "5 minut 1 sekunda"),
+        (3_600_000, "pl", "1 godzina"),
+        (7_325_000, "pl", "2 godziny 2 minuty"),
         (900, "en", "1 second"),
         (63_000, "en", "1 minute 3 seconds"),
         (120_000, "en", "2 minutes"),
@@ -930,10 +940,24 @@ def test_what_was_heard_is_said(hearing, language, said):
     assert [one for one in said if one not in text] == []
 
 
-def test_a_notice_of_a_recording_without_speech_says_what_was_in_it():
-    told = replace(empty(CallResult.NO_SPEECH), hearing=Hearing(Content.SILENCE, 0, None, clipped=False))
-    text, _ = bodies(notify(told, mailbox()))
-    assert "W nagraniu:         tylko cisza" in text
+@pytest.mark.parametrize(
+    ("hearing", "said", "unsaid"),
+    [
+        (Hearing(Content.SILENCE, 0, None, clipped=False), "W nagraniu:         tylko cisza", "Mowa:"),
+        (Hearing(Content.SPEECH, 3_000, -20.0, clipped=False), "Mowa:               3 s", "W nagraniu:"),
+    ],
+)
+def test_a_notice_of_a_recording_with_too_little_speech_says_what_was_in_it_and_how_to_have_it(
+    hearing, said, unsaid
+):
+    told = replace(empty(CallResult.NO_SPEECH), hearing=hearing)
+    text, html = bodies(notify(told, mailbox()))
+    assert said in text
+    assert unsaid not in text
+    for body in (text, html):
+        assert f"esl-voicemail messages keep {told.message_id}" in body
+    text, _ = bodies(notify(empty(CallResult.NO_AUDIO), mailbox()))
+    assert "messages keep" not in text
 
 
 @pytest.mark.parametrize(
@@ -991,7 +1015,7 @@ AT_NINE = EarlierCall(datetime(2026, 7, 15, 7, 2, tzinfo=UTC), message=False)
 def test_the_reader_knows_which_call_of_the_day_it_is(earlier, language, said):
     kept = replace(voicemail(arrived_at=NOON), earlier=earlier)
     text, html, _ = parts(read(sent(bring(kept, mailbox(language=language)))))
-    label = {"pl": "Ponownie:", "en": "Again:"}[language]
+    label = {"pl": "Dzwoni znów:", "en": "Calls again:"}[language]
     assert re.findall(rf"^{label} +(.*)$", text, re.MULTILINE) == ([said] if said else [])
     assert said in Page(html).text
 

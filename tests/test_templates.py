@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 - in the table of mistakes, a case keeps to its line
 
+import os
 import re
 import signal
 import sys
@@ -132,6 +133,10 @@ def test_what_a_caller_chose_is_escaped_in_a_page_of_one_s_own(tmp_path: Path) -
         ('{% include "gone.j2" %}', ":1: there is no template gone.j2"),
         ('{% include "../voicemail.yaml" %}', ":1: there is no template ../voicemail.yaml"),
         ("  \n", "the templates make no subject: let subject.j2 say something"),
+        ("x{{ 9**(9**9) }}", ":1: ** makes something too large for a mail"),
+        ("{{ 'x' * 10000000 }}", ":1: * makes something too large for a mail"),
+        ("x{% for n in range(99999) %}{% endfor %}", ":1: a range of more than 1000 is too long for a mail"),
+        ('{% extends "shipped/subject.j2" %}{% block foot %}{% endblock %}', ":1: subject.j2 has no block 'foot'; there are none"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_by_file_and_line(tmp_path: Path, text: str, said: str) -> None:
@@ -141,6 +146,42 @@ def test_a_mistake_is_told_by_file_and_line(tmp_path: Path, text: str, said: str
     problems = checks.problems(config)
     where = config.at("mailboxes", "help")
     assert problems == [f"{where}: {file if said.startswith(':') else ''}{said}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("mail__txt", '{{ "\\ud83d\\ude4f" }}', ": 'utf-8' codec can't encode characters"),
+        ("subject", "{{ kind" + ".a" * 5000 + " }}", ": maximum recursion depth exceeded"),
+        (
+            "pl__voicemail",
+            "{{ 1 }}",
+            ": sets no call_back, foot, heading, notes, preheader, rows, steps, subject",
+        ),
+    ],
+)
+def test_a_mistake_in_another_template_is_told_by_its_file(
+    tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    folder = lay(tmp_path / "help", **{name: text})
+    (problem, *_) = checks.problems(configured(tmp_path))
+    assert f"{folder}/{name.replace('__', '.')}.j2{said}" in problem
+
+
+@pytest.mark.parametrize("name", ["Subject.j2", "de.voicemail.j2", "pl.voicemail.html.j2"])
+def test_a_template_that_makes_no_mail_is_told(tmp_path: Path, name: str) -> None:
+    folder = lay(tmp_path / "help", subject='{% include "part.j2" %}', part="x")
+    (folder / name).write_text("x")
+    (problem,) = checks.problems(configured(tmp_path))
+    assert problem == (
+        f"{folder}/{name}: no mail is made by it: rename it as a shipped one, or include it in one"
+    )
+
+
+def test_a_pipe_by_the_name_of_a_template_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(lay(tmp_path / "help") / "subject.j2")
+    (problem,) = checks.problems(configured(tmp_path))
+    assert problem.endswith("/help/subject.j2: is no file")
 
 
 def test_a_mistake_that_many_mailboxes_share_is_told_once(tmp_path: Path) -> None:
@@ -187,15 +228,37 @@ def test_every_sort_of_mail_has_every_variable(tmp_path: Path) -> None:
     assert kinds == set(KINDS)
 
 
-def test_what_is_not_escaped_is_not_put_into_html(tmp_path: Path) -> None:
-    own = '{% include "shipped/mail.html.j2" %}{% include "foot.j2" %}{% include "foot.html.j2" %}'
-    folder = lay(tmp_path / "help", mail__html=own, foot="{{ queue }}", foot__html="{{ queue }}")
-    config = configured(tmp_path)
+def test_all_that_comes_into_html_is_escaped_wherever_it_stands(tmp_path: Path) -> None:
+    shipped = (ROOT / "esl_voicemail/mail/templates/en.call.j2").read_text()
+    lay(
+        tmp_path / "all",
+        en__call=shipped
+        + "{% macro line() %}{{ caller_name }}{% endmacro %}{% set block %}{{ queue }}{% endset %}",
+        foot="{{ caller_name }}",
+        mail__html='{% import "en.call.j2" as call with context %}{{ call.line() }}|{{ call.block }}|{% include "foot.j2" %}',
+    )
+    config = configured(tmp_path, templates="all")
+    box, attempt = config.mailboxes["sales"], sample(config, "sales", WHEN)
+    facts = replace(facts_of(attempt, box, None), caller_name="<script>", queue="<b>")
 
-    assert checks.problems(config) == [
-        f"{config.at('mailboxes', 'help')}: {folder}/mail.html.j2:1: 'foot.j2' is included in HTML, and nothing "
-        "in it would be escaped: let its name end in .html.j2"
-    ]
+    assert checks.problems(config) == []
+    page = rendering.render(facts, box.templates)
+    assert page.html == "&lt;script&gt;|&lt;b&gt;|&lt;script&gt;"
+    assert "<script>" in page.text
+
+
+def test_a_shipped_template_may_be_extended(tmp_path: Path) -> None:
+    lay(
+        tmp_path / "all",
+        mail__html='{% extends "shipped/mail.html.j2" %}{% block foot %}ACME, {{ super() }}{% endblock %}',
+        mail__txt='{% extends "shipped/mail.txt.j2" %}{% block extra %}\n\nACME\n{% endblock %}',
+    )
+    config = configured(tmp_path, templates="all")
+
+    assert checks.problems(config) == []
+    page = rendered(config, "sales")
+    assert "ACME, Message 0000" in page.html
+    assert "The recording is attached.\n\nACME\n\n--\nMessage" in page.text
 
 
 def test_a_mailbox_may_do_without_the_installation_s(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """An operator's templates of the mails, as they were when their folders were read."""
 
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -88,6 +89,8 @@ def _read(folder: Path) -> tuple[Template, ...]:
 
 def _text(path: Path) -> str:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError(f"{path}: is no file")  # to open a pipe is to wait for whoever writes into it
         with path.open("rb") as file:
             content = file.read(_LARGEST_BYTES + 1)
         if len(content) > _LARGEST_BYTES:

@@ -9,7 +9,7 @@ from datetime import datetime
 from esl_voicemail.config import Mailbox
 from esl_voicemail.mail import words
 from esl_voicemail.mail.forms import duration, duration_words, hour, moment, telephone
-from esl_voicemail.model import TECHNICAL, Attempt, CallResult, Content, Voicemail
+from esl_voicemail.model import EMPTY, TECHNICAL, Attempt, CallResult, Content, Voicemail
 
 # Who left in the greeting did not hear what comes at its end.
 _BEFORE_THE_PROMISE = {
@@ -58,6 +58,7 @@ class Facts:
     left_out: str
     threaded: bool
     why_no_audio: str
+    recorded: bool
     undelivered_to: str
     outcome: str
     given_up: bool
@@ -101,7 +102,7 @@ def facts_of(attempt: Attempt, mailbox: Mailbox, left_out: str | None, *, thread
         reason=words.reason(call, language),
         reason_key=call.reason.value,
         queue=call.queue,
-        waited="" if call.queue_wait_seconds is None else duration(call.queue_wait_seconds * 1000),
+        waited=duration(call.queue_wait_seconds * 1000) if call.queue_wait_seconds else "",
         reference=call.reference,
         digits=call.typed,
         promise=words.promised(promised, call.arrived_at.astimezone(zone).date(), language)
@@ -114,7 +115,7 @@ def facts_of(attempt: Attempt, mailbox: Mailbox, left_out: str | None, *, thread
         last_message=hour(last_message, zone, language) if last_message else "",
         duration=duration(recording.duration_ms) if recording else "",
         duration_words=duration_words(recording.duration_ms, language) if recording else "",
-        speech=duration(hearing.speech_ms) if hearing and recording else "",
+        speech=duration(hearing.speech_ms) if hearing else "",
         ending=words.ENDINGS[language][voicemail.ended_by] if voicemail.ended_by and recording else "",
         cut_short=voicemail.ended_by in words.CUT_SHORT,
         heard=words.HEARD[language][hearing.content]
@@ -125,6 +126,7 @@ def facts_of(attempt: Attempt, mailbox: Mailbox, left_out: str | None, *, thread
         left_out=left_out or "",
         threaded=threaded,
         why_no_audio=words.why_no_audio(voicemail.result, language),
+        recorded=voicemail.result in EMPTY,
         undelivered_to=failed.recipient if failed else "",
         outcome=words.OUTCOMES[language][failed.state] if failed else "",
         given_up=failed is not None and failed.state in words.NEEDS_A_PERSON,

@@ -1,5 +1,6 @@
 """Numbers, times and durations as a reader of a language writes them. Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from babel.units import format_unit
 
 _MOMENT = "EEEE, d MMMM y, HH:mm (xxx)"
 _DAY, _DAY_OF_OTHER_YEAR = "EEEE, d MMMM", "EEEE, d MMMM y"
+_NUMBER = re.compile(r"\+?[0-9][0-9 ()./-]*")
 _ENGLISH_ORDINALS = {"one": "st", "two": "nd", "few": "rd", "other": "th"}
 
 
@@ -27,7 +29,12 @@ class Telephone:
 
 
 def telephone(number: str, region: str) -> Telephone:
-    """Write a number in its forms, read by the region's habits (E.123, RFC 3966)."""
+    """Write a number in its forms, read by the region's habits (E.123, RFC 3966).
+
+    What has more than a number in it, such as a SIP user's name, stays as it is: anybody may choose that.
+    """
+    if not _NUMBER.fullmatch(number):
+        return Telephone(number, "", "")
     try:
         parsed = phonenumbers.parse(number, region)
     except phonenumbers.NumberParseException:
@@ -60,15 +67,21 @@ def day(meant: date, today: date, language: str) -> str:
 
 
 def duration(ms: int) -> str:
-    """Write a duration in minutes and seconds, rounded; anything at all is at least a second."""
-    minutes, seconds = _minutes_and_seconds(ms)
+    """Write a duration in minutes and seconds, rounded; anything at all is at least a second.
+
+    From an hour on, in hours and minutes.
+    """
+    hours, minutes, seconds = _parts(ms)
+    if hours:
+        return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def duration_words(ms: int, language: str) -> str:
     """Write a duration as it is spoken: `1 minuta 3 sekundy`, `1 minute 3 seconds`."""
-    minutes, seconds = _minutes_and_seconds(ms)
-    units = [("duration-minute", minutes), ("duration-second", seconds)]
+    hours, minutes, seconds = _parts(ms)
+    units = [("duration-hour", hours), ("duration-minute", minutes), ("duration-second", seconds)]
+    units = units[:2] if hours else units
     said = [format_unit(count, unit, "long", locale=language) for unit, count in units if count]
     return " ".join(said) or format_unit(0, "duration-second", "long", locale=language)
 
@@ -80,6 +93,7 @@ def ordinal(number: int, language: str) -> str:
     return f"{number}."
 
 
-def _minutes_and_seconds(ms: int) -> tuple[int, int]:
+def _parts(ms: int) -> tuple[int, int, int]:
     seconds = max(1, round(ms / 1000)) if ms else 0
-    return divmod(seconds, 60)
+    minutes, seconds = divmod(seconds, 60)
+    return *divmod(minutes, 60), seconds

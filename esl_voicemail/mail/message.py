@@ -18,6 +18,7 @@ from esl_voicemail.config.values import MailAddress
 from esl_voicemail.mail import headers
 from esl_voicemail.mail.facts import facts_of
 from esl_voicemail.mail.rendering import render
+from esl_voicemail.mail.words import UNKNOWN, WITHHELD
 from esl_voicemail.model import Attempt, Voicemail
 
 # CRLF line ends (RFC 5322 section 2.1.1), quoted-printable of at most 76 (RFC 2045 section 6.7). `headers`
@@ -47,7 +48,8 @@ def file_name(voicemail: Voicemail, mailbox: Mailbox, suffix: str) -> str:
     """Return a telling ASCII name for the audio: when, who, which mailbox."""
     local = voicemail.call.arrived_at.astimezone(mailbox.timezone)
     who = voicemail.call.caller
-    caller = "withheld" if who.withheld else _UNTELLING.sub("", who.number) or "unknown"
+    withheld, unknown = WITHHELD[mailbox.language], UNKNOWN[mailbox.language]
+    caller = withheld if who.withheld else _UNTELLING.sub("", who.number) or unknown
     where = _UNTELLING.sub("-", anyascii(mailbox.name)).strip("-").lower() or mailbox.key
     stem = f"{local:%Y-%m-%d_%H%M}_{caller[:20]}_{where}"
     return f"{stem[:_NAME_CHARACTERS].rstrip('-')}.{suffix}"

@@ -14,7 +14,7 @@ REASONS = {
         Reason.UNAVAILABLE: "telefon był nieosiągalny",
         Reason.QUEUE_TIMEOUT: "zbyt długie oczekiwanie w kolejce",
         Reason.AFTER_HOURS: "poza godzinami pracy",
-        Reason.DIRECT: "połączenie prosto na pocztę głosową",
+        Reason.DIRECT: "połączenie bezpośrednio z pocztą głosową",
     },
     "en": {
         Reason.NO_ANSWER: "nobody answered",
@@ -71,7 +71,7 @@ _NO_AUDIO = {
         CallResult.HANGUP_BEFORE_ANSWER: "osoba dzwoniąca rozłączyła się, zanim włączyła się poczta głosowa",
         CallResult.HANGUP_IN_GREETING: "osoba dzwoniąca rozłączyła się podczas powitania",
         CallResult.TOO_SHORT: "nagranie było za krótkie na wiadomość",
-        CallResult.NO_SPEECH: "w nagraniu nikt nic nie powiedział",
+        CallResult.NO_SPEECH: "w nagraniu jest za mało mowy na wiadomość",
         CallResult.NO_AUDIO: "nic się nie nagrało",
         CallResult.RECORD_FAILED: "centrala telefoniczna nie zapisała nagrania",
         CallResult.SWITCH_STALLED: "centrala telefoniczna przestała odpowiadać",
@@ -81,7 +81,7 @@ _NO_AUDIO = {
         CallResult.HANGUP_BEFORE_ANSWER: "the caller hung up before voicemail answered",
         CallResult.HANGUP_IN_GREETING: "the caller hung up during the greeting",
         CallResult.TOO_SHORT: "the recording was too short for a message",
-        CallResult.NO_SPEECH: "nobody said anything in the recording",
+        CallResult.NO_SPEECH: "there is too little speech in the recording for a message",
         CallResult.NO_AUDIO: "nothing was recorded",
         CallResult.RECORD_FAILED: "the telephone switch did not save the recording",
         CallResult.SWITCH_STALLED: "the telephone switch stopped answering",
@@ -112,6 +112,10 @@ OUTCOMES = {
     },
 }
 
+# In the names of files, which are in plain letters.
+WITHHELD = {"pl": "zastrzezony", "en": "withheld"}
+UNKNOWN = {"pl": "nieznany", "en": "unknown"}
+
 NEEDS_A_PERSON = frozenset({DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD})
 
 # A promise by what the caller heard; the day meant stands behind, but where that is clear.
@@ -126,7 +130,7 @@ _LAST_MESSAGE = {"pl": "ostatnia wiadomość {at}", "en": "last message {at}"}
 
 def reason(call: Call, language: str) -> str:
     """Say why a call came to voicemail, with its queue and how long it waited there."""
-    waited = "" if call.queue_wait_seconds is None else duration(call.queue_wait_seconds * 1000)
+    waited = duration(call.queue_wait_seconds * 1000) if call.queue_wait_seconds else ""
     if call.reason is Reason.QUEUE_TIMEOUT and call.queue and waited:
         return _IN_QUEUE[language].format(queue=call.queue, waited=waited)
     said = [REASONS[language][call.reason]]
