@@ -105,7 +105,7 @@ MAILS = {
         says=("poza godzinami pracy", "Zapowiedziano", "wtorek, 24 listopada"),
     ),
     "10-en-after-hours": Mail("service", reason=Reason.AFTER_HOURS, says=("outside business hours",)),
-    "11-pl-direct": Mail(reason=Reason.DIRECT, ended_by=EndedBy.KEY, says=("prosto na pocztę", "klawiszem")),
+    "11-pl-direct": Mail(reason=Reason.DIRECT, ended_by=EndedBy.KEY, says=("bezpośrednio", "klawiszem")),
     "12-en-foreign": Mail(
         "service",
         caller=Caller("+442079460958", "Søren O'Brien-Ångström", withheld=False),
@@ -205,7 +205,7 @@ def _expected(config: Config, mail: Mail, attempt: Attempt, made: EmailMessage) 
         MailAddress("", attempt.recipient),
     )
     local = WHEN.astimezone(WARSAW)
-    called = mail.caller.number.lstrip("+") or "withheld"
+    called = mail.caller.number.lstrip("+") or "zastrzezony"
     attached = next(iter(made.iter_attachments()), None)
     kind = next(value for key, value in made.items() if key == "X-Voicemail-Kind")
     headers = {
