@@ -506,7 +506,8 @@ def test_threads_compose_one_at_a_time(post, shipped):
         return ""
 
     shipped(dict.fromkeys(("subject.j2", "mail.txt.j2", "mail.html.j2"), "a{{ look() }}"))
-    rendering._environment(()).globals["look"] = look
+    for escaping in (False, True):
+        rendering._environment((), escaping=escaping).globals["look"] = look
     post.keep(ANNA)
     [attempt] = post.journal.queue.claim(1, NOW, SENDER.domain)
     composer, workers = Composer({"sales": mailbox()}, SENDER), Workers(8)
