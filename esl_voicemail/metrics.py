@@ -1,6 +1,6 @@
 """The families of the metrics, each series begun at 0; who moves them is `telemetry`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -10,6 +10,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import Metric
 
 from esl_voicemail import __version__
 from esl_voicemail.model import Content, EndedBy, TranscriptResult
@@ -35,12 +36,37 @@ _LATE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SPEECH_BUCKETS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)
 
 
+class CounterByMailbox:
+    """A counter with a part for each mailbox: a scrape of hundreds takes one at a time."""
+
+    def __init__(self, name: str, text: str, names: Sequence[str], registry: CollectorRegistry) -> None:
+        self._name = name
+        self._text = text
+        self._names = ("mailbox", *names)
+        self._parts: dict[str, Counter] = {}
+        registry.register(self)
+
+    def labels(self, mailbox: str, *values: str) -> Counter:
+        """Return the series of these labels, begun at 0 if it is new."""
+        if mailbox not in self._parts:
+            self._parts[mailbox] = Counter(self._name, self._text, self._names, registry=None)
+        return self._parts[mailbox].labels(mailbox, *values)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the family part by part, each measured when it is asked for."""
+        for part in tuple(self._parts.values()):
+            yield from part.collect()
+
+
 class Metrics:
     """One registry's families; their names are what dashboards and alerts hold on to."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *names: str) -> Counter:
             return Counter(f"voicemail_{name}", text, names, registry=registry)
+
+        def by_mailbox(name: str, text: str, *names: str) -> CounterByMailbox:
+            return CounterByMailbox(f"voicemail_{name}", text, names, registry)
 
         def gauge(name: str, text: str, *names: str) -> Gauge:
             return Gauge(f"voicemail_{name}", text, names, registry=registry)
@@ -52,7 +78,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
         self.ready = gauge("ready", "1 while new calls are taken and can be recorded.")
-        self.calls = counter("calls_total", "Calls, by how they ended.", "mailbox", "reason", "result")
+        self.calls = by_mailbox("calls_total", "Calls, by how they ended.", "reason", "result")
         self.in_progress = gauge("calls_in_progress", "Calls the service has now.", "stage")
         self.duration = histogram(
             "recording_duration_seconds", "Length of kept recordings.", _DURATION_BUCKETS
@@ -60,7 +86,7 @@ class Metrics:
         self.speech = histogram("recording_speech_seconds", "Speech in kept recordings.", _SPEECH_BUCKETS)
         self.heard = counter("recordings_heard_total", "Recordings, by what they hold.", "content")
         self.ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
-        self.messages = counter("messages_total", "Calls' rows closed, by state.", "mailbox", "state")
+        self.messages = by_mailbox("messages_total", "Calls' rows closed, by state.", "state")
         self.attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
         self.lag = histogram("delivery_lag_seconds", "From a message's end to its acceptance.", _LAG_BUCKETS)
         self.delivering = histogram(
