@@ -34,6 +34,7 @@ from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import PORTS, MaildirTransport, SmtpTransport, Transport
+from esl_voicemail.pulse import Pulse
 from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.running import announced, locked
@@ -90,6 +91,7 @@ class Parts:
     recovery: Recovery
     listener: Listener
     readiness: Readiness
+    pulse: Pulse
     http: HttpServer
     mailboxes: dict[str, Mailbox]
     greeting_seconds: dict[str, float]
@@ -114,7 +116,7 @@ def build(config: Config) -> Parts:
     if isinstance(transport, MaildirTransport):
         transport.maildir.create()
         transport.maildir.sweep()
-    journal = Journal(url_of(config.directory), config.recordings)
+    journal = Journal(url_of(config.directory), config.recordings, telemetry.committed)
     storage = Storage.in_use(spool, config.directory)
     delivery = Delivery(
         journal.queue,
@@ -161,7 +163,7 @@ def build(config: Config) -> Parts:
         retention=timedelta(days=config.storage.retention_days),
     )
     readiness = Readiness(workers, storage, telemetry, clock)
-    telemetry.watch(journal.queue.backlog)
+    telemetry.watch(journal.queue.backlog, {"disk": workers, "mail": mail_workers})
     return Parts(
         log=log,
         telemetry=telemetry,
@@ -173,6 +175,7 @@ def build(config: Config) -> Parts:
         recovery=recovery,
         listener=Listener(config.listen, config.switch.allowed, config.switch.max_calls, desk, telemetry),
         readiness=readiness,
+        pulse=Pulse(telemetry),
         http=HttpServer(config.http.listen, telemetry.registry, readiness.reasons),
         mailboxes=mailboxes,
         greeting_seconds=greeting_seconds,
@@ -225,6 +228,7 @@ class App:
             self._guarded("delivery", parts.delivery.run),
             self._guarded("recovery", parts.recovery.run),
             self._guarded("readiness", parts.readiness.run),
+            self._guarded("pulse", parts.pulse.run),
             self._guarded("listener", parts.listener.serve),
             self._guarded("watch", lambda: self._watch.run(parts.workers, self._signalled.set)),
         ]
@@ -299,6 +303,7 @@ class App:
         finished = parts.delivery.stop(_MAIL_DRAIN_SECONDS)
         parts.http.stop()
         parts.readiness.stop()
+        parts.pulse.stop()
         self._watch.stop()
         gevent.joinall(running, timeout=_PARTS_SECONDS)
         parts.journal.close()

@@ -258,7 +258,8 @@ class Delivery:
 
     def _composed(self, attempt: Attempt, step: int, most: int | None) -> Composed | Verdict:
         try:
-            return self._workers.run(self._composer.compose_within, attempt, step, most)
+            with self._telemetry.delivering("compose"):
+                return self._workers.run(self._composer.compose_within, attempt, step, most)
         except RecordingError as error:
             gone = self._workers.run(self._recordings_gone)
             if gone is None:
@@ -277,10 +278,11 @@ class Delivery:
     def _handed_over(self, attempt: Attempt, composed: Composed) -> Verdict | TooLarge:
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
         try:
-            if self._transport.blocks_on_disk:
-                answer = self._workers.run(self._transport.send, envelope, composed.message)
-            else:
-                answer = self._transport.send(envelope, composed.message)
+            with self._telemetry.delivering("send"):
+                if self._transport.blocks_on_disk:
+                    answer = self._workers.run(self._transport.send, envelope, composed.message)
+                else:
+                    answer = self._transport.send(envelope, composed.message)
         except ComposeError as error:
             return Held(one_line(str(error), 300))
         self._learn(answer)
@@ -293,7 +295,8 @@ class Delivery:
         for pause in chain(_MARK_PAUSES_SECONDS, repeat(_MARK_PAUSES_SECONDS[-1])):
             gevent.sleep(pause)
             try:
-                self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=self._operator)
+                with self._telemetry.delivering("note"):
+                    self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=self._operator)
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error), message=attempt.voicemail.message_id)
             except Exception as error:  # noqa: BLE001 - to give up here would send the mail again and again

@@ -1,8 +1,16 @@
 """The families of the metrics, each series begun at 0; who moves them is `telemetry`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import Metric
 
 from esl_voicemail import __version__
 from esl_voicemail.model import Content, EndedBy, TranscriptResult
@@ -14,12 +22,40 @@ STAGES = ("opening", "greeting", "recording", "keeping", "closing")
 RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
 RELOADS = ("taken", "refused")
 PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
+# Of an attempt: building the mail, the server's or the Maildir's part, writing down what came of it.
+DELIVERY_STAGES = ("compose", "send", "note")
+SET_UP_FAULTS = ("authentication", "refused", "other")
 
 RESULTS = ("delivered", "deferred", "bounced", "expired", "held")
 CLASSES = ("2xx", "4xx", "5xx", "none")
 _LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 _DURATION_BUCKETS = (1, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600)
+_STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
+_LATE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SPEECH_BUCKETS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)
+
+
+class CounterByMailbox:
+    """A counter with a part for each mailbox: a scrape of hundreds takes one at a time."""
+
+    def __init__(self, name: str, text: str, names: Sequence[str], registry: CollectorRegistry) -> None:
+        self._name = name
+        self._text = text
+        self._names = ("mailbox", *names)
+        self._parts: dict[str, Counter] = {}
+        registry.register(self)
+
+    def labels(self, mailbox: str, *values: str) -> Counter:
+        """Return the series of these labels, begun at 0 if it is new."""
+        if mailbox not in self._parts:
+            self._parts[mailbox] = Counter(self._name, self._text, self._names, registry=None)
+        return self._parts[mailbox].labels(mailbox, *values)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the family part by part, each measured when it is asked for."""
+        for part in tuple(self._parts.values()):
+            yield from part.collect()
 
 
 class Metrics:
@@ -29,15 +65,20 @@ class Metrics:
         def counter(name: str, text: str, *names: str) -> Counter:
             return Counter(f"voicemail_{name}", text, names, registry=registry)
 
+        def by_mailbox(name: str, text: str, *names: str) -> CounterByMailbox:
+            return CounterByMailbox(f"voicemail_{name}", text, names, registry)
+
         def gauge(name: str, text: str, *names: str) -> Gauge:
             return Gauge(f"voicemail_{name}", text, names, registry=registry)
 
-        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
-            return Histogram(f"voicemail_{name}", text, buckets=buckets, registry=registry)
+        def histogram(name: str, text: str, buckets: Sequence[float], *names: str) -> Histogram:
+            return Histogram(f"voicemail_{name}", text, names, buckets=buckets, registry=registry)
 
+        # Processor, memory and open files, under the names that all programs give them.
+        ProcessCollector(registry=registry)
         gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
         self.ready = gauge("ready", "1 while new calls are taken and can be recorded.")
-        self.calls = counter("calls_total", "Calls, by how they ended.", "mailbox", "reason", "result")
+        self.calls = by_mailbox("calls_total", "Calls, by how they ended.", "reason", "result")
         self.in_progress = gauge("calls_in_progress", "Calls the service has now.", "stage")
         self.duration = histogram(
             "recording_duration_seconds", "Length of kept recordings.", _DURATION_BUCKETS
@@ -45,9 +86,18 @@ class Metrics:
         self.speech = histogram("recording_speech_seconds", "Speech in kept recordings.", _SPEECH_BUCKETS)
         self.heard = counter("recordings_heard_total", "Recordings, by what they hold.", "content")
         self.ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
-        self.messages = counter("messages_total", "Calls' rows closed, by state.", "mailbox", "state")
+        self.messages = by_mailbox("messages_total", "Calls' rows closed, by state.", "state")
         self.attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
         self.lag = histogram("delivery_lag_seconds", "From a message's end to its acceptance.", _LAG_BUCKETS)
+        self.delivering = histogram(
+            "delivery_duration_seconds",
+            "How long each part of a try took, its wait for a thread included.",
+            _STAGE_BUCKETS,
+            "stage",
+        )
+        self.set_up_faults = counter(
+            "delivery_setup_faults_total", "Tries that our set-up spoiled, not the message.", "kind"
+        )
         self.transcripts = counter("transcripts_total", "Messages to be written down.", "result")
         self.transcribing = histogram(
             "transcript_duration_seconds", "How long transcripts took.", _DURATION_BUCKETS
@@ -55,7 +105,18 @@ class Metrics:
         self.recovered = counter("recovered_total", "What recovery found and mended.", "kind")
         self.peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
         self.frames_refused = counter("esl_frames_refused_total", "Frames from a switch that were none.")
-        self.free = gauge("recordings_free_bytes", "Free for recordings.")
+        self.recordings_free = gauge("recordings_free_bytes", "Free for recordings.")
+        self.recordings_size = gauge("recordings_size_bytes", "Size of the recordings' file system.")
+        self.journal_free = gauge("journal_free_bytes", "Free for the journal.")
+        self.min_free = gauge("storage_min_free_bytes", "With less than this free no calls are taken.")
+        self.commits = histogram(
+            "journal_commit_seconds",
+            "How long the disk took for what was committed together.",
+            _COMMIT_BUCKETS,
+        )
+        self.late = histogram(
+            "event_loop_lag_seconds", "How late the event loop comes to what is due.", _LATE_BUCKETS
+        )
         self.reloads = counter("config_reloads_total", "Configurations read again at SIGHUP.", "result")
         self.last_call = gauge(
             "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
@@ -72,6 +133,8 @@ class Metrics:
             (self.recovered, RECOVERIES),
             (self.peers_refused, PEERS_REFUSED),
             (self.transcripts, TranscriptResult),
+            (self.delivering, DELIVERY_STAGES),
+            (self.set_up_faults, SET_UP_FAULTS),
         ):
             for value in values:
                 labelled.labels(str(value))

@@ -3,7 +3,7 @@
 from gevent.event import Event
 
 from esl_voicemail.clock import Clock
-from esl_voicemail.storage import Storage
+from esl_voicemail.storage import Room, Storage
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
@@ -50,7 +50,13 @@ class Readiness:
         self._telemetry.ready(not self.reasons())
         self._look_at_the_clock()
         self._workers.run_within(_SLOWEST_SECONDS, self._storage.reserve.tend, None)
-        self._telemetry.free(self._workers.run_within(_SLOWEST_SECONDS, self._storage.free_bytes, 0))
+        room = self._workers.run_within(_SLOWEST_SECONDS, self._storage.room, Room(0, 0, 0))
+        self._telemetry.room(
+            recordings_free=room.recordings_free,
+            recordings_size=room.recordings_size,
+            journal_free=room.journal_free,
+            at_least=self._storage.spool.min_free_bytes,
+        )
 
     def _look_at_the_clock(self) -> None:
         """What is shown in mails is the wall clock's: whoever reads of an odd hour finds here why."""

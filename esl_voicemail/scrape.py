@@ -1,7 +1,12 @@
-"""The queue's gauges, computed when they are scraped: true at that moment, and of no work in between."""
+"""Gauges that are computed when they are scraped: true at that moment, and of no work in between.
 
-from collections.abc import Callable, Iterable
+Those of the queue ask the journal, those of the worker threads count who uses them now.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -17,10 +22,14 @@ class QueueGauges:
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
-        """Return the families; without them when the journal does not answer, as all else is still true."""
-        try:
+        """Return the families; of the queue none when the journal does not answer: all else is still true."""
+        backlog: Backlog | None = None
+        with suppress(JournalError):
             backlog = self._backlog()
-        except JournalError:
+        yield GaugeMetricFamily(
+            "voicemail_journal_up", "1 when the journal answered this scrape.", 0 if backlog is None else 1
+        )
+        if backlog is None:
             return
         queue = GaugeMetricFamily(
             "voicemail_queue_messages", "Deliveries not final, and held.", labels=["state"]
@@ -32,3 +41,39 @@ class QueueGauges:
         yield GaugeMetricFamily(
             "voicemail_queue_oldest_age_seconds", "Age of the oldest delivery not final.", age
         )
+
+
+class Pool(Protocol):
+    """A bounded number of threads, and how much work wants one."""
+
+    @property
+    def threads(self) -> int:
+        """How many there may be."""
+
+    @property
+    def busy(self) -> int:
+        """How many are at work, also for those who no longer wait for it."""
+
+    @property
+    def waiting(self) -> int:
+        """How much work waits for a thread."""
+
+
+class WorkerGauges:
+    """A collector for the registry; `pools` by what they are for."""
+
+    def __init__(self, pools: Mapping[str, Pool]) -> None:
+        self._pools = pools
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families."""
+        threads = GaugeMetricFamily("voicemail_worker_threads", "Threads there may be.", labels=["pool"])
+        busy = GaugeMetricFamily("voicemail_workers_busy", "Threads at work.", labels=["pool"])
+        waiting = GaugeMetricFamily(
+            "voicemail_workers_waiting", "Work that waits for a thread.", labels=["pool"]
+        )
+        for name, pool in self._pools.items():
+            threads.add_metric([name], pool.threads)
+            busy.add_metric([name], pool.busy)
+            waiting.add_metric([name], pool.waiting)
+        return threads, busy, waiting

@@ -13,6 +13,15 @@ _Identity = tuple[tuple[int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How much room there is, in bytes; 0 of a disk that does not say."""
+
+    recordings_free: int
+    recordings_size: int
+    journal_free: int
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """The recordings' folder and the journal's files, as they were when the journal was opened."""
 
@@ -37,12 +46,18 @@ class Storage:
             return f"{self.journal}: the journal was removed or replaced while in use; restart the service"
         return disk.trouble(self.journal.parent, self.spool.min_free_bytes)
 
-    def free_bytes(self) -> int:
-        """Return how much room recordings have, 0 when their disk does not say."""
-        try:
-            return shutil.disk_usage(self.spool.recordings).free
-        except OSError:
-            return 0
+    def room(self) -> Room:
+        """Return how much room there is now."""
+        recordings, journal = _usage(self.spool.recordings), _usage(self.journal.parent)
+        return Room(recordings[1], recordings[0], journal[1])
+
+
+def _usage(folder: Path) -> tuple[int, int]:
+    try:
+        found = shutil.disk_usage(folder)
+    except OSError:
+        return 0, 0
+    return found.total, found.free
 
 
 def reserve_of(directory: Path) -> Reserve:

@@ -5,7 +5,8 @@ No caller's data in a label, no secret anywhere, telephone numbers masked unless
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry
@@ -25,11 +26,14 @@ from esl_voicemail.model import (
     VoicemailState,
     one_line,
 )
-from esl_voicemail.scrape import QueueGauges
+from esl_voicemail.scrape import Pool, QueueGauges, WorkerGauges
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
 
 # The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
 UNKNOWN = "unknown"
+
+# What a server says to who has not logged in, or may not (RFC 4954 section 6).
+_AUTHENTICATION = (530, 534, 535, 538)
 
 _RESULTS: dict[type, str] = {
     Delivered: "delivered",
@@ -63,17 +67,29 @@ class Telemetry:
 
     # --- the service -------------------------------------------------------------------------------
 
-    def watch(self, backlog: Callable[[], Backlog]) -> None:
-        """Compute the queue's gauges when they are scraped."""
+    def watch(self, backlog: Callable[[], Backlog], pools: Mapping[str, Pool]) -> None:
+        """Compute the gauges of the queue and of the worker threads when they are scraped."""
         self.registry.register(QueueGauges(backlog, self._clock))
+        self.registry.register(WorkerGauges(pools))
 
     def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
         self._metrics.ready.set(1 if now else 0)
 
-    def free(self, free_bytes: int) -> None:
-        """Say how much room is left for recordings."""
-        self._metrics.free.set(free_bytes)
+    def room(self, *, recordings_free: int, recordings_size: int, journal_free: int, at_least: int) -> None:
+        """Say how much room the disks have, and with how little no calls are taken; all in bytes."""
+        self._metrics.recordings_free.set(recordings_free)
+        self._metrics.recordings_size.set(recordings_size)
+        self._metrics.journal_free.set(journal_free)
+        self._metrics.min_free.set(at_least)
+
+    def late(self, seconds: float) -> None:
+        """Say how late the event loop came to something that was due."""
+        self._metrics.late.observe(seconds)
+
+    def committed(self, seconds: float) -> None:
+        """Say how long the journal's disk took for a commit."""
+        self._metrics.commits.observe(seconds)
 
     def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
         """Begin the series of mailboxes at 0; only these may stand in a label."""
@@ -206,6 +222,10 @@ class Telemetry:
 
     # --- deliveries --------------------------------------------------------------------------------
 
+    def delivering(self, stage: str) -> AbstractContextManager[object]:
+        """Measure one part of an attempt, for as long as a block takes."""
+        return self._metrics.delivering.labels(stage).time()
+
     def delivery_attempt(
         self,
         attempt: Attempt,
@@ -221,6 +241,8 @@ class Telemetry:
         if isinstance(verdict, Delivered):
             self._metrics.lag.observe(max(0.0, (finished_at - attempt.queued_at).total_seconds()))
             self._metrics.last_delivery.set(finished_at.timestamp())
+        if isinstance(verdict, Deferred) and verdict.ours:
+            self._metrics.set_up_faults.labels(_set_up_fault(verdict.code)).inc()
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours
         )
@@ -282,6 +304,12 @@ _TRANSCRIPT_LEVELS = {
     TranscriptResult.TIMED_OUT: "warning",
     TranscriptResult.TOO_LATE: "warning",
 }
+
+
+def _set_up_fault(code: int | None) -> str:
+    if code in _AUTHENTICATION:
+        return "authentication"
+    return "other" if code is None else "refused"
 
 
 def _to_stderr(line: str) -> None:

@@ -26,7 +26,10 @@ DIALPLANS = sorted((ROOT / "dialplans").glob("*.xml"))
 # What is shown on these is tried.
 GUIDES = (
     "README.md",
-    *(f"docs/{page}.md" for page in ("setup", "mailboxes", "greetings", "mail", "templates", "transcripts")),
+    *(
+        f"docs/{page}.md"
+        for page in ("setup", "mailboxes", "greetings", "mail", "templates", "transcripts", "alerts")
+    ),
 )
 SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
 

@@ -4,15 +4,18 @@ import random
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import gevent
 import pytest
 from gevent.event import Event
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from esl_voicemail.config.values import Address
+from esl_voicemail.http.exposition import exposition
 from esl_voicemail.http.server import REQUEST_SECONDS, HttpServer
+from esl_voicemail.telemetry import Telemetry
 
 GET = "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -128,6 +131,68 @@ def test_each_question_has_its_answer(serve):
 def test_readiness_names_each_trouble(serve):
     server = serve(troubles=lambda: ["no disk", "no mail"])
     assert ask(server, "/readyz") == (503, "no disk\nno mail\n")
+
+
+# --- metrics -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("series", [1, 249, 250, 251, 1000])
+def test_metrics_written_in_pieces_are_what_the_library_writes_in_one(series):
+    registry = CollectorRegistry()
+    fruit = Counter("fruit", "Picked:\n\\ all of it.", ["sort", "tree"], registry=registry)
+    for n in range(series):
+        fruit.labels('"' if n % 2 else "ł\n", str(n)).inc(n / 3)
+    Histogram("weight", "Of each.", registry=registry).observe(3)
+    Counter("never", "No labels were ever named.", ["label"], registry=registry)
+    Gauge("depth", "Of the basket.", registry=registry).set(float("-inf"))
+    Info("basket", "Its make.", registry=registry).info({"colour": "red"})
+    assert exposition(registry) == generate_latest(registry)
+
+
+def test_a_scrape_of_hundreds_of_mailboxes_lets_others_have_their_turn(serve):
+    """They would wait for all of it together: for most of a second, at 500 mailboxes."""
+    telemetry = Telemetry(map("box{}".format, range(300)), lambda: datetime.now(UTC), write=lambda _: None)
+    turns, stop = 0, Event()
+
+    def take_turns() -> None:
+        nonlocal turns
+        while not stop.is_set():
+            turns += 1
+            gevent.sleep(0)
+
+    taking = gevent.spawn(take_turns)
+    body = exposition(telemetry.registry).decode()
+    stop.set()
+    taking.join(10)
+    lines = body.splitlines()
+    series = [line for line in lines if not line.startswith("#")]
+    assert len(series) > 25_000
+    assert turns >= len(series) / 250
+    heads = [line for line in lines if line.startswith("# TYPE")]
+    assert len(heads) == len(set(heads))
+    status, answer = ask(serve(telemetry.registry), "/metrics")
+    assert (status, len(answer.splitlines())) == (200, len(lines))
+
+
+def test_however_many_ask_one_answer_is_written_at_a_time(serve):
+    now, most = 0, 0
+
+    class Slow:
+        def collect(self) -> Iterator[Any]:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            gevent.sleep(0.01)  # how slow it is
+            now -= 1
+            return iter(())
+
+    registry = CollectorRegistry()
+    registry.register(Slow())  # type: ignore[arg-type]
+    server = serve(registry)
+    asked = [gevent.spawn(ask, server, "/metrics") for _ in range(10)]
+    gevent.joinall(asked, timeout=30, raise_error=True)
+    assert [one.value[0] for one in asked] == [200] * 10
+    assert most == 1
 
 
 # --- our own faults ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from gevent.monkey import get_original
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event, func, insert, select
+from sqlalchemy import Connection, Engine, event, func, insert, select
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import Journal, JournalEditor, JournalReader
@@ -542,6 +542,39 @@ def test_backlog_counts_what_is_not_final_and_says_how_old_the_oldest_is(journal
     backlog = journal.queue.backlog()
     assert backlog.counts == {"queued": 2, "sending": 1, "held": 1}
     assert backlog.oldest == NOW - MINUTE
+
+
+def test_backlog_is_counted_in_an_index_and_touches_no_delivery_that_is_final(journal, writer):
+    asked: list[tuple[str, Any]] = []
+
+    def overheard(_connection, _cursor, statement, parameters, _context, _many):
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", overheard)
+    try:
+        journal.queue.backlog()
+    finally:
+        event.remove(Engine, "before_cursor_execute", overheard)
+    ((statement, states),) = [one for one in asked if "deliveries" in one[0]]
+    assert states == ("queued", "sending", "held")
+    explain = f"EXPLAIN QUERY PLAN {statement}"
+    (plan,) = writer.write(lambda db: db.exec_driver_sql(explain, states).all())
+    assert plan[3] == "SEARCH deliveries USING COVERING INDEX deliveries_age (state=?)"
+
+
+def test_each_commit_is_measured_whatever_came_of_the_work(tmp_path):
+    took: list[float] = []
+    journal = Journal(url_of(tmp_path), tmp_path, took.append)
+    try:
+        kept(journal)
+        commits = len(took)
+        assert commits >= 2
+        with pytest.raises(JournalError, match="no call"):
+            journal.discard(new_id(), CallResult.NO_AUDIO, NOW)
+        assert len(took) == commits + 1
+        assert all(seconds > 0 for seconds in took)
+    finally:
+        journal.close()
 
 
 @pytest.mark.parametrize(

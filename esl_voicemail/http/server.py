@@ -11,13 +11,14 @@ from typing import Any
 
 import gevent
 from gevent import socket
+from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import make_wsgi_app
 
 from esl_voicemail.binding import bind, bound, listen
 from esl_voicemail.config.values import Address
+from esl_voicemail.http.exposition import CONTENT_TYPE, exposition
 
 # Scrapers and probes are few; a client that dawdles holds one of these and nothing else.
 _CLIENTS_AT_MOST = 128
@@ -86,7 +87,9 @@ class HttpServer:
         troubles: Callable[[], list[str]],
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        self._metrics = make_wsgi_app(registry)
+        self._registry = registry
+        # However many ask, no more than one answer is being written.
+        self._one_at_a_time = BoundedSemaphore()
         self._troubles = troubles
         self._server = _Server(
             bind(address), self._answer, log=None, error_log=None, spawn=Pool(_CLIENTS_AT_MOST)
@@ -117,8 +120,8 @@ class HttpServer:
     def _find(self, request: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         path = request.get("PATH_INFO", "")
         if path == "/metrics":
-            answer: Iterable[bytes] = self._metrics(request, start)
-            return answer
+            with self._one_at_a_time:
+                return _answer(start, "200 OK", CONTENT_TYPE, exposition(self._registry))
         if path == "/healthz":
             return _say(start, "200 OK", "ok")
         if path == "/readyz":
@@ -129,6 +132,9 @@ class HttpServer:
 
 
 def _say(start: StartResponse, status: str, text: str) -> list[bytes]:
-    body = f"{text}\n".encode()
-    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+    return _answer(start, status, "text/plain; charset=utf-8", f"{text}\n".encode())
+
+
+def _answer(start: StartResponse, status: str, content_type: str, body: bytes) -> list[bytes]:
+    start(status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
     return [body]

@@ -25,6 +25,7 @@ _FINAL: dict[type, DeliveryState] = {
     Expired: DeliveryState.EXPIRED,
     Held: DeliveryState.HELD,
 }
+_COUNTED_SECONDS = 3.0
 _NEEDS_A_PERSON = (DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD)
 
 
@@ -179,14 +180,17 @@ class Queue:
         return self._writer.write(work)
 
     def backlog(self) -> Backlog:
-        """Count what is not final yet, and what is held; read by index, whatever the journal's size."""
+        """Count what is not final yet, and what is held; read by index, whatever the journal's size.
+
+        JournalError when that takes longer than a scraper would wait.
+        """
         unfinished = [DeliveryState.QUEUED.value, DeliveryState.SENDING.value, DeliveryState.HELD.value]
         statement = (
             select(deliveries.c.state, func.count(), func.min(deliveries.c.queued_at))
             .where(deliveries.c.state.in_(unfinished))
             .group_by(deliveries.c.state)
         )
-        rows = self._writer.write(lambda db: db.execute(statement).all())
+        rows = self._writer.write(lambda db: db.execute(statement).all(), _COUNTED_SECONDS)
         counts = dict.fromkeys(unfinished, 0) | {row[0]: row[1] for row in rows}
         ages = [row[2] for row in rows if row[0] != DeliveryState.HELD.value]
         return Backlog(counts, from_ms(min(ages)) if ages else None)

@@ -1,0 +1,208 @@
+"""What is measured: each series from 0 on, and each measure by something that really happened."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import gevent
+import pytest
+
+from esl_voicemail.errors import JournalError
+from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULTS, SET_UP_FAULTS
+from esl_voicemail.model import (
+    Attempt,
+    Backlog,
+    Call,
+    Caller,
+    CallResult,
+    Reason,
+    Voicemail,
+    VoicemailState,
+)
+from esl_voicemail.pulse import Pulse
+from esl_voicemail.telemetry import Telemetry
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Verdict
+from esl_voicemail.workers import Workers
+from tests.support.post import ANNA, Post, smtp_transport
+from tests.support.service import Service, until
+
+NOW = datetime(2026, 7, 15, 10, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry(["sales"], lambda: NOW, write=lambda _: None)
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    pool = Workers(2)
+    yield pool
+    pool.close()
+
+
+def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return telemetry.registry.get_sample_value(f"voicemail_{name}", labels)
+
+
+# --- from 0 on ---------------------------------------------------------------------------------------
+
+
+def test_every_series_begins_at_0(telemetry):
+    samples = [sample for family in telemetry.registry.collect() for sample in family.samples]
+    moved = {one.name for one in samples if one.value and one.name.startswith("voicemail_")}
+    assert moved == {"voicemail_build_info"}
+    # A family with labels but without a value of theirs would have no sample at all.
+    assert [family.name for family in telemetry.registry.collect() if not family.samples] == []
+
+
+def test_every_outcome_has_its_series_before_it_happens(telemetry):
+    for reason, result in product(Reason, CallResult):
+        assert value(telemetry, "calls_total", mailbox="sales", reason=reason, result=result) == 0
+    for result in CallResult:
+        assert value(telemetry, "calls_total", mailbox="unknown", reason="unknown", result=result) == 0
+    for state in VoicemailState:
+        assert value(telemetry, "messages_total", mailbox="sales", state=state) == 0
+    for result, smtp_class in product(RESULTS, CLASSES):
+        assert value(telemetry, "delivery_attempts_total", result=result, smtp_class=smtp_class) == 0
+    for stage in DELIVERY_STAGES:
+        assert value(telemetry, "delivery_duration_seconds_count", stage=stage) == 0
+    for kind in SET_UP_FAULTS:
+        assert value(telemetry, "delivery_setup_faults_total", kind=kind) == 0
+
+
+def test_what_a_dialplan_or_a_server_says_never_becomes_a_label(telemetry):
+    before = {tuple(one.labels.items()) for family in telemetry.registry.collect() for one in family.samples}
+    call = Call("632a12f3", "elsewhere", Reason.BUSY, Caller("1", "x", withheld=False), "9", NOW, "pl")
+    telemetry.call_ended(CallResult.RECORDED, 1, call=call)
+    telemetry.message_closed("elsewhere", VoicemailState.KEPT)
+    attempt = Attempt(1, Voicemail("01M", call, None, None, NOW), ANNA, 1, NOW, "example.com")
+    for verdict in (Delivered(299, "odd"), Bounced(777, "odder"), Deferred(-5, "x", ours=True)):
+        telemetry.delivery_attempt(attempt, verdict, 1, NOW, NOW)
+    after = {tuple(one.labels.items()) for family in telemetry.registry.collect() for one in family.samples}
+    assert {dict(labels).get("mailbox") for labels in after - before} <= {"unknown"}
+    assert {"reason", "result", "mailbox"} >= {name for labels in after - before for name, _ in labels}
+
+
+# --- deliveries --------------------------------------------------------------------------------------
+
+
+def test_each_part_of_a_try_is_measured(posts, server):
+    post: Post = posts(smtp_transport(server))
+    post.keep()
+    post.run()
+    for stage in DELIVERY_STAGES:
+        assert value(post.telemetry, "delivery_duration_seconds_count", stage=stage) == 1
+        assert (value(post.telemetry, "delivery_duration_seconds_sum", stage=stage) or 0) > 0
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind"),
+    [
+        (Deferred(535, "bad password", ours=True, unreachable=True), "authentication"),
+        (Deferred(530, "log in first", ours=True), "authentication"),
+        (Deferred(554, "not from your address", ours=True), "refused"),
+        (Deferred(None, "certificate verify failed", ours=True), "other"),
+        (Deferred(450, "greylisted"), None),
+        (Deferred(None, "connection refused", unreachable=True), None),
+        (Bounced(550, "no such user"), None),
+        (Delivered(250, "ok"), None),
+    ],
+)
+def test_a_fault_of_our_set_up_is_counted_by_its_kind(telemetry, verdict: Verdict, kind: str | None):
+    call = Call("632a12f3", "sales", Reason.BUSY, Caller("1", "x", withheld=False), "9", NOW, "pl")
+    attempt = Attempt(1, Voicemail("01M", call, None, None, NOW), ANNA, 1, NOW, "example.com")
+    telemetry.delivery_attempt(attempt, verdict, 1, NOW, NOW)
+    counted = {one: value(telemetry, "delivery_setup_faults_total", kind=one) for one in SET_UP_FAULTS}
+    assert counted == {one: float(one == kind) for one in SET_UP_FAULTS}
+
+
+# --- the process -------------------------------------------------------------------------------------
+
+
+def test_an_event_loop_that_is_held_is_seen(telemetry):
+    pulse = Pulse(telemetry)
+    running = gevent.spawn(pulse.run)
+    try:
+        until(lambda: value(telemetry, "event_loop_lag_seconds_count") or gevent.sleep(0.01), "a first pulse")
+        before = value(telemetry, "event_loop_lag_seconds_sum")
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end:
+            pass
+        gevent.sleep(0.05)
+        after = value(telemetry, "event_loop_lag_seconds_sum")
+        assert before is not None
+        assert after is not None
+        assert after - before >= 0.3
+    finally:
+        pulse.stop()
+        running.join(10)
+    assert running.ready()
+
+
+def test_who_works_and_who_waits_for_a_thread_is_counted(telemetry, workers):
+    telemetry.watch(lambda: Backlog({}, None), {"disk": workers})
+    held, release = os.pipe()
+    try:
+        assert pools(telemetry) == (2, 0, 0)
+        asked = [gevent.spawn(workers.run, os.read, held, 1) for _ in range(5)]
+        gevent.sleep(0)
+        assert pools(telemetry) == (2, 2, 3)
+        os.write(release, b".....")
+        gevent.joinall(asked, timeout=10, raise_error=True)
+        until(lambda: pools(telemetry) == (2, 0, 0), "all threads are free")
+    finally:
+        os.close(release)
+        os.close(held)
+
+
+def test_a_thread_that_a_disk_holds_is_busy_though_nobody_waits_for_it(telemetry, workers):
+    telemetry.watch(lambda: Backlog({}, None), {"disk": workers})
+    held, release = os.pipe()
+    try:
+        for _ in range(2):
+            assert workers.run_within(0.02, lambda: os.read(held, 1), b"late") == b"late"
+        assert pools(telemetry) == (2, 2, 0)
+        os.write(release, b"..")
+        until(lambda: pools(telemetry) == (2, 0, 0), "all threads are free")
+    finally:
+        os.close(release)
+        os.close(held)
+
+
+def pools(telemetry: Telemetry) -> tuple[float | None, ...]:
+    measures = ("worker_threads", "workers_busy", "workers_waiting")
+    return tuple(value(telemetry, measure, pool="disk") for measure in measures)
+
+
+def test_a_journal_that_does_not_answer_costs_its_own_gauges_only(telemetry):
+    answers = [Backlog({"queued": 3}, NOW - timedelta(minutes=11))]
+
+    def backlog() -> Backlog:
+        if not answers:
+            raise JournalError("the disk is stuck")
+        return answers.pop()
+
+    telemetry.watch(backlog, {})
+    found = {one.name: one.samples for one in telemetry.registry.collect()}
+    assert found["voicemail_journal_up"][0].value == 1
+    assert found["voicemail_queue_oldest_age_seconds"][0].value == 660
+    assert "voicemail_queue_messages" in found
+    silent = {one.name: one.samples for one in telemetry.registry.collect()}
+    assert silent["voicemail_journal_up"][0].value == 0
+    assert found.keys() - silent.keys() == {"voicemail_queue_messages", "voicemail_queue_oldest_age_seconds"}
+
+
+def test_a_service_says_how_much_room_it_has_and_measures_itself(service: Service):
+    now = service.metrics()
+    size = now["voicemail_recordings_size_bytes"]
+    assert 0 < now["voicemail_recordings_free_bytes"] <= size
+    assert now["voicemail_journal_free_bytes"] > 0
+    assert now["voicemail_storage_min_free_bytes"] == 100 << 20
+    assert now["voicemail_journal_up"] == 1
+    assert now["voicemail_journal_commit_seconds_count"] > 0
+    assert now['voicemail_worker_threads{pool="disk"}'] == 8
+    assert now['voicemail_workers_waiting{pool="mail"}'] == 0
+    until(lambda: service.metric("voicemail_event_loop_lag_seconds_count") > 2, "pulses")
