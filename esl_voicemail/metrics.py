@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from esl_voicemail import __version__
-from esl_voicemail.model import Content, EndedBy, TranscriptResult
+from esl_voicemail.model import Content, EndedBy, ProbeStage, TranscriptResult
 
 # A second series for each, saying when it began, is of no use to a service that says when it started.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -15,6 +15,7 @@ RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "hel
 RELOADS = ("taken", "refused")
 PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
 
+PROBED = "success"
 RESULTS = ("delivered", "deferred", "bounced", "expired", "held")
 CLASSES = ("2xx", "4xx", "5xx", "none")
 _LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
@@ -78,3 +79,22 @@ class Metrics:
         for name in RESULTS:
             for smtp_class in CLASSES:
                 self.attempts.labels(name, smtp_class)
+
+
+class ProbeMetrics:
+    """The families of the probe, which are there only where one is configured: 0 would be a failure."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"voicemail_probe_{name}", text, registry=registry)
+
+        self.success = gauge("success", "1 when the last probe's call became a mail; 0 before the first.")
+        self.last_success = gauge(
+            "last_success_timestamp_seconds", "When a probe last succeeded; 0 before the first."
+        )
+        self.duration = gauge("duration_seconds", "How long the last probe took, from call to mail.")
+        self.runs = Counter(
+            "voicemail_probes_total", "Probes, by the stage they failed at.", ["result"], registry=registry
+        )
+        for result in (PROBED, *ProbeStage):
+            self.runs.labels(str(result))

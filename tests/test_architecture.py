@@ -34,9 +34,12 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl", "listening"}
     ),
     frozenset({"mail", "running", "storage", "script", "samples", "transcription", "esl.channel"}),
-    frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
+    frozenset(
+        {"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching", "probing"}
+    ),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),
+    frozenset({"probe"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -197,6 +197,10 @@ class SmtpTransport:
             return Deferred(None, _line(f"connection lost: {_words(error)}"))
 
 
+# Before the name of a mail's file, where a server would say what it has made of it.
+STORED = "stored as "
+
+
 @dataclass(frozen=True, slots=True)
 class MaildirTransport:
     """Puts mails into a Maildir on this machine: the service's job done where there is no mail server."""
@@ -210,7 +214,7 @@ class MaildirTransport:
             name = self.maildir.store(envelope, message)
         except OSError as error:
             return Deferred(None, _line(f"Maildir: {error}"), ours=True, unreachable=True)
-        return Delivered(250, _line(f"stored as {name}"))
+        return Delivered(250, _line(f"{STORED}{name}"))
 
 
 @dataclass(frozen=True, slots=True)
