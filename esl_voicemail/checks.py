@@ -43,7 +43,7 @@ def problems(config: Config, *, serving: bool = False) -> list[str]:
         *_mail(config),
         *_installed(config),
         *_greetings(config),
-        *(() if serving else _transcribers(config)),
+        *(() if serving else (*_transcribers(config), *_probe(config))),
         *_templates(config, {key: replace(one, templates=()) for key, one in config.mailboxes.items()}),
         *(() if serving else template_problems(config)),
     ]
@@ -291,6 +291,29 @@ def _failures(config: Config, mailbox: Mailbox) -> Iterator[str]:
                     rendering.render(facts, mailbox.templates)
             except TemplateError as error:
                 yield str(error)
+
+
+def console_password(config: Config, path: Path | None = None) -> str:
+    """Return the password for the switch's event socket, from a file or the configured one; ConfigError."""
+    where = config.at("probe", "switch", "password_file") if path is None else "--password-file"
+    path = path or config.console_password_file
+    if path is None:
+        raise ConfigError([f"{where}: is not given; name the file that holds the switch's password"])
+    try:
+        words = path.read_text().strip()
+    except (OSError, UnicodeError) as error:
+        raise ConfigError([f"{where}: {path}: cannot be read: {error}"]) from error
+    if not words or "\n" in words or "\r" in words:
+        raise ConfigError([f"{where}: {path}: must hold one line, the switch's password"])
+    return words
+
+
+def _probe(config: Config) -> Iterator[str]:
+    if config.console_password_file is not None:
+        try:
+            console_password(config)
+        except ConfigError as error:
+            yield from error.problems
 
 
 def _nearest(path: Path) -> Path:

@@ -20,12 +20,22 @@ from typing import TypeVar
 import gevent
 
 from esl_voicemail.audio.convert import pcm
+from esl_voicemail.checks import console_password
 from esl_voicemail.config import Config
-from esl_voicemail.config.sections import ProbeSection
-from esl_voicemail.errors import ConfigError, RecordingError, VoicemailError
+from esl_voicemail.config.sections import ConsoleSection, ProbeSection
+from esl_voicemail.config.values import Address
+from esl_voicemail.errors import (
+    CannotReachError,
+    ConfigError,
+    JournalError,
+    RecordingError,
+    VoicemailError,
+)
+from esl_voicemail.esl.console import Console
 from esl_voicemail.journal import JournalEditor, JournalReader
 from esl_voicemail.journal.editor import DROP
 from esl_voicemail.journal.reader import Story, ToRecipient
+from esl_voicemail.loopback import LoopbackCall, destination, reachable
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.transport import STORED
 from esl_voicemail.model import PROBE, DeliveryState, ProbeStage, Reason, VoicemailState, one_line
@@ -41,6 +51,14 @@ _PACE = 20.0
 _ALIKE = 0.85
 _LOOK_AGAIN_SECONDS = 0.1
 _NUMBER, _NAME = "+48000000000", "Probe"
+_VARIABLES = {
+    "voicemail_mailbox": PROBE,
+    "voicemail_reason": Reason.DIRECT.value,
+    "socket_resume": "true",
+}
+_ANSWER_SECONDS = 30
+# What the switch has not heard yet when its file is played.
+_SILENCE_SECONDS = 0.5
 _UNSETTLED = {DeliveryState.QUEUED, DeliveryState.SENDING}
 
 T = TypeVar("T")
@@ -110,39 +128,38 @@ class _Trial:
         self._end = time.monotonic() + probe.limit_seconds
         self.call_id = str(uuid.uuid4())
         self.message_id = ""
+        self._address = listening(config.directory) or config.listen
         with wave.open(str(SAMPLE)) as sample:
             self._speech = sample.readframes(sample.getnframes())
 
     def run(self) -> str:
         """Return the words by which the mail was accepted; StageError."""
-        self._call()
+        if self._probe.switch is None:
+            self._call_by_stand_in()
         try:
             reader = JournalReader(self._config.directory, self._config.recordings)
         except VoicemailError as error:
             raise StageError(ProbeStage.RECORDING, str(error)) from error
         try:
+            if self._probe.switch is not None:
+                self._call_by_switch(self._probe.switch, reader)
             story = self._kept(reader)
             self._compare(ProbeStage.RECORDING, story.recording or Path())
             return self._delivered(reader)
-        except VoicemailError as error:
+        except JournalError as error:
             raise StageError(ProbeStage.RECORDING, str(error)) from error
         finally:
             reader.close()
 
-    def _call(self) -> None:
-        address = listening(self._config.directory) or self._config.listen
+    def _call_by_stand_in(self) -> None:
+        address = self._address
         caller = TrialCaller(number=_NUMBER, name=_NAME, speech=self._speech)
-        variables = {
-            "voicemail_mailbox": PROBE,
-            "voicemail_reason": Reason.DIRECT.value,
-            "socket_resume": "true",
-        }
         try:
             ended = place_call(
                 (address.host, address.port),
                 caller,
                 dialled=PROBE,
-                variables=variables,
+                variables=_VARIABLES,
                 pace=_PACE,
                 call_id=self.call_id,
                 limit_seconds=self._left(),
@@ -161,6 +178,43 @@ class _Trial:
             )
         if not ended.recording:
             raise StageError(ProbeStage.CALL, f"nothing was recorded; hung up by {ended.hangup_cause}")
+
+    def _call_by_switch(self, switch: ConsoleSection, reader: JournalReader) -> None:
+        """Speak once the switch has begun to record, and hang up."""
+        given = {
+            "origination_caller_id_number": _NUMBER,
+            "origination_caller_id_name": _NAME,
+            **_VARIABLES,
+        }
+        try:
+            with Console(Address(switch.host, switch.port), console_password(self._config)) as console:
+                to = destination(reachable(self._address), switch.dial)
+                call = LoopbackCall(console, to, given, min(_ANSWER_SECONDS, int(self._left())))
+                self.call_id = call.call_id
+                try:
+                    self._speak(call, reader)
+                finally:
+                    call.hang_up()
+        except CannotReachError as error:
+            raise StageError(ProbeStage.REACH, str(error)) from error
+        except ConfigError:
+            raise
+        except VoicemailError as error:
+            raise StageError(ProbeStage.CALL, str(error)) from error
+
+    def _speak(self, call: LoopbackCall, reader: JournalReader) -> None:
+        def recording() -> bool | None:
+            story = reader.show(call.call_id)
+            begun = bool(story and story.recording and story.recording.exists())
+            return begun or (None if call.is_up else False)
+
+        if not self._await(recording):
+            raise StageError(
+                ProbeStage.CALL,
+                f"call {call.call_id}: the switch recorded nothing in {self._config.recordings}",
+            )
+        call.speak(SAMPLE)
+        gevent.sleep(len(self._speech) / 16000 + _SILENCE_SECONDS)
 
     def _kept(self, reader: JournalReader) -> Story:
         """Return the call's story once it is a message."""

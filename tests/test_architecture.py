@@ -33,7 +33,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl", "listening"}
     ),
-    frozenset({"mail", "running", "storage", "script", "samples", "transcription", "esl.channel"}),
+    frozenset(
+        {"mail", "running", "storage", "script", "samples", "transcription", "esl.channel", "loopback"}
+    ),
     frozenset(
         {"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching", "probing"}
     ),

@@ -11,6 +11,8 @@ from esl_voicemail.config.source import name_of
 from esl_voicemail.config.values import Address
 from esl_voicemail.model import PROBE
 
+_REAL_CALL_SECONDS = 60
+
 
 def contradictions(config: Config, whole: ConfigSection, sections: Mapping[str, MailboxSection]) -> list[str]:
     """Return what cannot be together; `whole` and `sections` are what was written."""
@@ -55,6 +57,9 @@ def _probe(config: Config) -> list[str]:
     """A probe whose mails have nowhere to go, or somebody to annoy."""
     if config.probe is None:
         return []
+    if config.probe.switch and config.probe.limit_seconds < _REAL_CALL_SECONDS:
+        where = config.at("probe", "limit_seconds")
+        return [f"{where}: a call through a switch takes half a minute; give {_REAL_CALL_SECONDS} or more"]
     if config.probe.to is None:
         if config.mail.smtp is None:
             return []
