@@ -37,7 +37,18 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"mail", "running", "storage", "script", "samples", "transcription", "esl.channel", "loopback"}
     ),
     frozenset(
-        {"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching", "probing"}
+        {
+            "session",
+            "delivery",
+            "recovery",
+            "erasure",
+            "readiness",
+            "http",
+            "checks",
+            "watching",
+            "probing",
+            "switch_checks",
+        }
     ),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),

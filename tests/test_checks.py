@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -397,3 +398,14 @@ def test_a_greeting_that_goes_while_it_is_looked_at_is_said_with_its_place(tmp_p
         checks.greeting_seconds(config)
     [problem] = told.value.problems
     assert problem.startswith(f"{config.source.name}:4: mailboxes.sales.greetings.default: {greeting}: ")
+
+
+def test_a_clock_that_is_behind_the_journal_is_told_of(config: Config) -> None:
+    config.directory.mkdir()
+    Journal(url_of(config.directory), config.recordings).close()
+    assert checks.problems(config) == []
+    ahead = time.time() + 3600
+    os.utime(config.directory / FILE, (ahead, ahead))
+    [problem] = checks.problems(config)
+    assert "set the clock" in problem
+    assert checks.problems(config, serving=True) == []

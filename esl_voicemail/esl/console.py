@@ -45,6 +45,12 @@ class Console:
     def _name(self) -> str:
         return f"the switch's event socket at {self.address}"
 
+    @property
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Our end of the connection and the switch's: host and port."""
+        near, far = self._socket.getsockname(), self._socket.getpeername()
+        return (near[0], near[1]), (far[0], far[1])
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,11 +1,13 @@
 """The probe and `check --switch` against a real switch: by its event socket, in real time."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.live import switch as switches
 from tests.live.console import PASSWORD
@@ -86,3 +88,57 @@ def test_a_switch_that_refuses_the_password_fails_the_probe(
         found = command("probe", folder=service.folder)
         assert found.returncode == 69
         assert "refuses the password" in found.stderr
+
+
+def asked(folder: Path, switch: Switch, changed: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
+    """Ask a switch what `check` asks of one."""
+    (folder / "password").write_text(PASSWORD)
+    settings = {"listen": "127.0.0.1:0", "mailboxes": BOXES, **changed}
+    (folder / "voicemail.yaml").write_text(yaml.safe_dump(settings))
+    where = f"127.0.0.1:{switch.console_port}"
+    return command("check", "--switch", where, "--password-file", "password", folder=folder)
+
+
+def test_a_switch_that_sees_the_folder_and_reaches_us_has_nothing_to_complain_about(
+    tmp_path: Path, switch: Switch, port: int
+) -> None:
+    (tmp_path / "var" / "recordings").mkdir(parents=True)
+    found = asked(tmp_path, switch, {"listen": f"127.0.0.1:{port}"})
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "FreeSWITCH Version" in found.stdout
+
+
+def test_beside_a_running_service_the_switch_is_asked_too(tmp_path: Path, switch: Switch, port: int) -> None:
+    with running(tmp_path, {"listen": f"127.0.0.1:{port}"}) as service:
+        found = asked(tmp_path, switch, {"listen": f"127.0.0.1:{port}"})
+        assert (found.returncode, found.stderr) == (0, "")
+        assert service.in_progress() == 0
+        assert service.lines("call") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"switch": {"allowed": ["10.0.0.0/8"]}}, "switch.allowed: the switch comes from 127.0.0.1; add it"),
+        ({"storage": {"directory": "./none"}}, "is not there yet"),
+    ],
+)
+def test_what_keeps_the_switch_s_calls_out_is_told(
+    tmp_path: Path, switch: Switch, changed: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "var" / "recordings").mkdir(parents=True)
+    found = asked(tmp_path, switch, changed)
+    assert found.returncode == 78
+    assert said in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_the_time_of_the_switch_s_zone_is_a_note(tmp_path: Path, switch: Switch) -> None:
+    (tmp_path / "var" / "recordings").mkdir(parents=True)
+    zones = {
+        name: {"recipients": ["a@example.com"], "timezone": zone}
+        for name, zone in (("here", "UTC"), ("there", "Asia/Kathmandu"))
+    }
+    found = asked(tmp_path, switch, {"mailboxes": zones})
+    assert found.returncode == 0
+    assert "Asia/Kathmandu is +0545" in found.stdout
