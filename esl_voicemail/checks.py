@@ -300,7 +300,8 @@ def _failures(config: Config, mailbox: Mailbox) -> Iterator[str]:
 
 def console_password(config: Config, path: Path | None = None) -> str:
     """Return the password for the switch's event socket, from a file or the configured one; ConfigError."""
-    where = config.at("probe", "switch", "password_file") if path is None else "--password-file"
+    configured = path is None and config.console_password_file is not None
+    where = config.at("probe", "switch", "password_file") if configured else "--password-file"
     path = path or config.console_password_file
     if path is None:
         raise ConfigError([f"{where}: is not given; name the file that holds the switch's password"])

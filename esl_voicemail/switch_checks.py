@@ -64,28 +64,32 @@ def _recordings(config: Config, console: Console) -> Iterator[str]:
     if not folder.is_dir():
         yield f"{where}: {folder}: is not there yet; make it, or start the service once, and ask again"
         return
+    if (user := _user(console)) is not None and (shut := shut_for(folder, *user[1:])):
+        name, _, groups = user
+        yield (
+            f"{where}: {shut}: the switch runs as {name}, who may not write there; "
+            f"chgrp {_group(groups)} {folder} && chmod 2770 {folder}"
+            if shut == folder
+            else f"{where}: {shut}: the switch runs as {name}, who may not enter it; chmod o+x {shut}"
+        )
+        return
     # The mark, as another machine may have a folder of that name.
     seen = folder / MARK if (folder / MARK).exists() else folder
     if console.api(f"file_exists {seen}") != "true":
         yield f"{where}: {seen}: the switch does not see it; share the folder with it, under the same path"
-    elif (user := _user(console)) is not None and (shut := shut_for(folder, *user[1:])):
-        name = user[0]
-        yield (
-            f"{where}: {shut}: the switch runs as {name}, who may not write there; "
-            f"chgrp {_group(user[2])} {folder} && chmod 2770 {folder}"
-            if shut == folder
-            else f"{where}: {shut}: the switch runs as {name}, who may not enter it; chmod o+x {shut}"
-        )
 
 
 def _user(console: Console) -> tuple[str, int, list[int]] | None:
-    """Return name, number and groups of the user whose socket a switch of this machine answers by."""
+    """Return name, number and groups of the user whose socket a switch of this machine answers by.
+
+    None for a switch elsewhere, and for a user without a name, whose groups nobody tells.
+    """
     (_, near_port), (far, far_port) = console.ends
     wanted = f":{far_port:04X}", f":{near_port:04X}"
     if not ip_address(far).is_loopback:
         return None
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with suppress(OSError):
+        with suppress(OSError, KeyError):
             for columns in map(str.split, Path(table).read_text().splitlines()[1:]):
                 if columns[1].endswith(wanted[0]) and columns[2].endswith(wanted[1]):
                     user = pwd.getpwuid(int(columns[7]))

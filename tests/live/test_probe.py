@@ -1,7 +1,10 @@
 """The probe and `check --switch` against a real switch: by its event socket, in real time."""
 
 import json
+import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,11 @@ import yaml
 from tests.live import switch as switches
 from tests.live.console import PASSWORD
 from tests.live.switch import More, Switch, extension
+from tests.live.test_two_users import as_user, script
 from tests.support.service import command, running, until
 
 LOOPBACK = More(modules='<load module="mod_loopback"/>')
+NOBODY = 65534
 BOXES = {"default": {"recipients": ["anna@example.com"]}}
 
 
@@ -142,3 +147,28 @@ def test_the_time_of_the_switch_s_zone_is_a_note(tmp_path: Path, switch: Switch)
     found = asked(tmp_path, switch, {"mailboxes": zones})
     assert found.returncode == 0
     assert "Asia/Kathmandu is +0545" in found.stdout
+
+
+def test_a_folder_that_the_switch_s_user_may_not_write_is_told_with_what_to_do(prefix: Path) -> None:
+    if os.getuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root and setpriv to become another user")
+    with tempfile.TemporaryDirectory(prefix="voicemail-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        (place / "bin").mkdir()
+        program = str(prefix / "bin" / "freeswitch")
+        script(place / "bin" / "freeswitch", as_user(NOBODY, NOBODY, "--clear-groups", "0007", program))
+        modules = next(path for path in (prefix / "mod", prefix / "lib/freeswitch/mod") if path.is_dir())
+        (place / "mod").symlink_to(modules)
+        for folder in ("", *switches.FOLDERS):
+            (place / "switch" / folder).mkdir(parents=True, exist_ok=True)
+            os.chown(place / "switch" / folder, NOBODY, NOBODY)
+        recordings = place / "recordings"
+        recordings.mkdir(0o755)
+        with switches.running(place, place / "switch", more=LOOPBACK) as switch:
+            shut = asked(place, switch, {"storage": {"recordings": str(recordings)}})
+            assert shut.returncode == 78
+            assert f"{recordings}: the switch runs as nobody, who may not write there" in shut.stderr
+            os.chown(recordings, 0, NOBODY)
+            recordings.chmod(0o2770)
+            assert asked(place, switch, {"storage": {"recordings": str(recordings)}}).returncode == 0
