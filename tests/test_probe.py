@@ -208,3 +208,15 @@ def test_a_mail_is_found_by_its_name_wherever_a_mail_program_has_put_it(tmp_path
     assert maildir.find("1.a.host") == maildir.folder / "new" / "1.a.host"
     assert maildir.find("2.a.host") == maildir.folder / "cur" / "2.a.host:2,S"
     assert maildir.find("3.a.host") is None
+
+
+def test_a_reload_that_takes_the_probe_away_leaves_no_call_to_anybody(tmp_path: Path) -> None:
+    with running(tmp_path, {"probe": RARELY, "mailboxes": BOXES}) as service:
+        until(lambda: service.lines("probe"), "the first probe ends")
+        service.config.write_text(yaml.safe_dump(settled({"mailboxes": BOXES})))
+        until(lambda: service.lines("reload"), "the configuration is read again")
+        [reload] = service.lines("reload")
+        assert (reload["gone"], reload["needs_restart"]) == ("voicemail-probe", "probe")
+        config = written(tmp_path, {"probe": {}, "mailboxes": BOXES})
+        assert "refused" in command("probe", "--config", str(config), folder=tmp_path).stderr
+        assert service.mails(0) == []
