@@ -32,8 +32,8 @@ from esl_voicemail.journal.engine import url_of
 from esl_voicemail.logline import render
 from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.composer import Composer
-from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.transport import PORTS, MaildirTransport, SmtpTransport, Transport
+from esl_voicemail.mail.transport import MaildirTransport, transport_of
+from esl_voicemail.probing import Probing
 from esl_voicemail.pulse import Pulse
 from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
@@ -50,22 +50,7 @@ _MAIL_DRAIN_SECONDS = 20.0
 _PARTS_SECONDS = 10.0
 
 # What a reload cannot change: sockets are bound, folders locked, the log begun.
-_FIXED = ("listen", "switch", "directory", "recordings", "storage", "mail", "http", "log")
-
-
-def transport_of(config: Config) -> Transport:
-    """Return the way out for mails that a configuration names."""
-    smtp = config.mail.smtp
-    if smtp is None:
-        return MaildirTransport(Maildir(config.maildir or config.directory / "mail"))
-    return SmtpTransport(
-        host=smtp.host,
-        port=smtp.port or PORTS[smtp.security],
-        security=smtp.security,
-        username=smtp.username,
-        password_file=config.password_file,
-        ca_file=config.ca_file,
-    )
+_FIXED = ("listen", "switch", "directory", "recordings", "storage", "mail", "http", "log", "probe")
 
 
 def raise_descriptor_limit(max_calls: int) -> None:
@@ -92,12 +77,13 @@ class Parts:
     listener: Listener
     readiness: Readiness
     pulse: Pulse
+    probing: Probing
     http: HttpServer
     mailboxes: dict[str, Mailbox]
     greeting_seconds: dict[str, float]
 
 
-def build(config: Config) -> Parts:
+def build(config: Config, watch: Watch) -> Parts:
     """Build the parts; nothing runs yet, but ports are bound and the journal is open."""
     style, clock = config.log.format, Clock()
     log = LogWriter(
@@ -176,6 +162,7 @@ def build(config: Config) -> Parts:
         listener=Listener(config.listen, config.switch.allowed, config.switch.max_calls, desk, telemetry),
         readiness=readiness,
         pulse=Pulse(telemetry),
+        probing=Probing(config, watch.path, mailboxes, telemetry),
         http=HttpServer(config.http.listen, telemetry.registry, readiness.reasons),
         mailboxes=mailboxes,
         greeting_seconds=greeting_seconds,
@@ -209,7 +196,7 @@ class App:
             except (RecordingError, OSError) as error:
                 raise ConfigError([f"{self._config.at('storage', 'recordings')}: {error}"]) from error
             raise_descriptor_limit(self._config.switch.max_calls)
-            return self._serve(build(self._config))
+            return self._serve(build(self._config, self._watch))
 
     def _serve(self, parts: Parts) -> int:
         _say_crashes_in_one_line(parts.telemetry)
@@ -230,6 +217,7 @@ class App:
             self._guarded("readiness", parts.readiness.run),
             self._guarded("pulse", parts.pulse.run),
             self._guarded("listener", parts.listener.serve),
+            self._guarded("probing", parts.probing.run),
             self._guarded("watch", lambda: self._watch.run(parts.workers, self._signalled.set)),
         ]
         listen, http = parts.listener.address, parts.http.address
@@ -297,6 +285,7 @@ class App:
         seconds = self._config.switch.drain_seconds
         parts.telemetry.service("draining", calls=parts.listener.calls, seconds=seconds)
         parts.readiness.leave()
+        parts.probing.stop()
         left = parts.listener.stop(seconds)
         parts.recovery.stop()
         parts.transcription.stop()

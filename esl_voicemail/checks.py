@@ -7,7 +7,9 @@ import os
 import pwd
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from esl_voicemail.audio import wav
@@ -27,6 +29,9 @@ from esl_voicemail.samples import every_sort
 from esl_voicemail.spool import IDENTITY, Spool
 from esl_voicemail.storage import reserve_of
 
+# As much as a clock may be set by without anybody's noticing.
+_AHEAD = timedelta(minutes=2)
+
 
 def problems(config: Config, *, serving: bool = False) -> list[str]:
     """Return one line a problem, each with file:line and section.key; none when the service can start.
@@ -43,7 +48,7 @@ def problems(config: Config, *, serving: bool = False) -> list[str]:
         *_mail(config),
         *_installed(config),
         *_greetings(config),
-        *(() if serving else _transcribers(config)),
+        *(() if serving else (*_transcribers(config), *_probe(config), *_clock(config))),
         *_templates(config, {key: replace(one, templates=()) for key, one in config.mailboxes.items()}),
         *(() if serving else template_problems(config)),
     ]
@@ -291,6 +296,39 @@ def _failures(config: Config, mailbox: Mailbox) -> Iterator[str]:
                     rendering.render(facts, mailbox.templates)
             except TemplateError as error:
                 yield str(error)
+
+
+def console_password(config: Config, path: Path | None = None) -> str:
+    """Return the password for the switch's event socket, from a file or the configured one; ConfigError."""
+    configured = path is None and config.console_password_file is not None
+    where = config.at("probe", "switch", "password_file") if configured else "--password-file"
+    path = path or config.console_password_file
+    if path is None:
+        raise ConfigError([f"{where}: is not given; name the file that holds the switch's password"])
+    try:
+        words = path.read_text().strip()
+    except (OSError, UnicodeError) as error:
+        raise ConfigError([f"{where}: {path}: cannot be read: {error}"]) from error
+    if not words or "\n" in words or "\r" in words:
+        raise ConfigError([f"{where}: {path}: must hold one line, the switch's password"])
+    return words
+
+
+def _clock(config: Config) -> Iterator[str]:
+    """What is shown in mails, and promised, is this machine's clock."""
+    with suppress(OSError):
+        written = datetime.fromtimestamp((config.directory / FILE).stat().st_mtime, UTC)
+        if written > datetime.now(UTC) + _AHEAD:
+            where, then, now = config.at("storage", "directory"), f"{written:%F %H:%M}", datetime.now(UTC)
+            yield f"{where}: the journal was written at {then}, and it is {now:%F %H:%M} UTC: set the clock"
+
+
+def _probe(config: Config) -> Iterator[str]:
+    if config.console_password_file is not None:
+        try:
+            console_password(config)
+        except ConfigError as error:
+            yield from error.problems
 
 
 def _nearest(path: Path) -> Path:

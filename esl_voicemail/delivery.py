@@ -20,7 +20,7 @@ from esl_voicemail.errors import ComposeError, JournalError, RecordingError
 from esl_voicemail.journal.queue import Queue
 from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.transport import Transport
-from esl_voicemail.model import Attempt, one_line
+from esl_voicemail.model import PROBE, Attempt, one_line
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, Expired, Held, TooLarge, Verdict
 from esl_voicemail.window import Window
@@ -292,11 +292,13 @@ class Delivery:
         self, attempt: Attempt, verdict: Verdict, now: datetime, duration_ms: int, due_at: datetime | None
     ) -> None:
         """Record the verdict, however long it takes: unrecorded, an accepted mail would be sent again."""
+        # Of the probe's mails its metrics tell, every quarter of an hour.
+        operator = None if attempt.voicemail.call.mailbox == PROBE else self._operator
         for pause in chain(_MARK_PAUSES_SECONDS, repeat(_MARK_PAUSES_SECONDS[-1])):
             gevent.sleep(pause)
             try:
                 with self._telemetry.delivering("note"):
-                    self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=self._operator)
+                    self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=operator)
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error), message=attempt.voicemail.message_id)
             except Exception as error:  # noqa: BLE001 - to give up here would send the mail again and again

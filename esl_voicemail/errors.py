@@ -54,7 +54,11 @@ class TranscriptError(VoicemailError):
 
 
 class ProgramError(VoicemailError):
-    """A program of the machine cannot be run, failed, or printed what is of no use."""
+    """A program of the machine cannot be run, failed, or printed what is of no use; `output` is what."""
+
+    def __init__(self, words: str, output: bytes = b"") -> None:
+        super().__init__(words)
+        self.output = output
 
 
 class ProgramTimeoutError(ProgramError):

@@ -13,7 +13,7 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 
 from esl_voicemail import __version__
-from esl_voicemail.model import Content, EndedBy, TranscriptResult
+from esl_voicemail.model import Content, EndedBy, ProbeStage, TranscriptResult
 
 # A second series for each, saying when it began, is of no use to a service that says when it started.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -26,6 +26,7 @@ PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
 DELIVERY_STAGES = ("compose", "send", "note")
 SET_UP_FAULTS = ("authentication", "refused", "other")
 
+PROBED = "success"
 RESULTS = ("delivered", "deferred", "bounced", "expired", "held")
 CLASSES = ("2xx", "4xx", "5xx", "none")
 _LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
@@ -141,3 +142,22 @@ class Metrics:
         for name in RESULTS:
             for smtp_class in CLASSES:
                 self.attempts.labels(name, smtp_class)
+
+
+class ProbeMetrics:
+    """The families of the probe, which are there only where one is configured: 0 would be a failure."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"voicemail_probe_{name}", text, registry=registry)
+
+        self.success = gauge("success", "1 when the last probe's call became a mail; 0 before the first.")
+        self.last_success = gauge(
+            "last_success_timestamp_seconds", "When a probe last succeeded; 0 before the first."
+        )
+        self.duration = gauge("duration_seconds", "How long the last probe took, from call to mail.")
+        self.runs = Counter(
+            "voicemail_probes_total", "Probes, by the stage they failed at.", ["result"], registry=registry
+        )
+        for result in (PROBED, *ProbeStage):
+            self.runs.labels(str(result))

@@ -23,6 +23,8 @@ MISREAD = "'\"\\${}!"
 TAKES_AT_MOST = 3
 # Of what a caller types while he speaks: an order or a case number.
 TYPED_AT_MOST = 30
+# The mailbox of the probe's calls; nobody else's may have its name.
+PROBE = "voicemail-probe"
 MAILBOX_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 # Categories that break a line, hide text or turn its direction: controls, surrogates, private use,
@@ -114,6 +116,17 @@ class TranscriptResult(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     TOO_LATE = "too_late"  # it was nobody's turn before the mails went
+
+
+class ProbeStage(StrEnum):
+    """Where a probe came to its end, from the call to its mail."""
+
+    START = "start"  # the probe itself could not run
+    REACH = "reach"  # nobody answers: the service, or the switch
+    CALL = "call"  # not taken, or not recorded
+    RECORDING = "recording"  # no message, or not of what was said
+    DELIVERY = "delivery"  # not accepted in time
+    MAIL = "mail"  # not in the Maildir, or not with what was said
 
 
 # Left a recording that is no message, unless a person says otherwise.

@@ -66,7 +66,7 @@ def run(command: Sequence[str], folder: Path, seconds: float, given: IO[bytes] |
     if code:
         how = f"ended with {code}" if code > 0 else f"was ended by signal {-code}"
         said = _last_line(errors)
-        raise ProgramError(f"{name}: {how}" + (f": {said}" if said else ""))
+        raise ProgramError(f"{name}: {how}" + (f": {said}" if said else ""), bytes(output))
     return bytes(output)
 
 

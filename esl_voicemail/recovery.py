@@ -17,13 +17,23 @@ from ulid import ULID
 
 from esl_voicemail.clock import Clock
 from esl_voicemail.config import Mailbox
-from esl_voicemail.config.mailbox import DEFAULT
+from esl_voicemail.config.mailbox import DEFAULT, fallback
 from esl_voicemail.errors import JournalError, RecordingError
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.journal import OpenCall
 from esl_voicemail.listening import heard
-from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Hearing, Reason, Recording, VoicemailState
+from esl_voicemail.model import (
+    PROBE,
+    Call,
+    Caller,
+    CallResult,
+    EndedBy,
+    Hearing,
+    Reason,
+    Recording,
+    VoicemailState,
+)
 from esl_voicemail.spool import Seen, Spool, owner_of
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
@@ -35,6 +45,8 @@ _YOUNG = timedelta(minutes=10)
 _FORBIDDEN = timedelta(hours=1)
 # A name may say any time; so far ahead of the clock, nobody called.
 _AHEAD = timedelta(days=1)
+# Nobody looks for the probe's calls once it is known what became of them.
+_PROBE_RETENTION = timedelta(hours=1)
 _STUCK_AT_MOST = 1000
 _KNOWN_AT_ONCE = 500
 _BEGIN_SECONDS = 30.0
@@ -166,15 +178,19 @@ class Recovery:
 
     def _retire(self) -> None:
         """Remove audio and forget callers whose every recipient was final longer ago than the retention."""
-        before = self._clock.earliest() - self._retention
-        stuck: list[str] = []  # what cannot go must not keep the others here
-        while len(stuck) < _STUCK_AT_MOST and (old := self._journal.past_retention(before, stuck)):
-            self._log_to_empty = True
-            gone = [one for one in old if self._each([one], lambda one: self._forget(one, before))]
-            stuck += [one.message_id for one in old if one not in gone]
+        now = self._clock.earliest()
+        self._retire_before(now - self._retention)
+        self._retire_before(now - _PROBE_RETENTION, PROBE)
         if self._log_to_empty:
             # While somebody reads it, a backup say, it cannot be emptied; then at the next sweep.
             self._log_to_empty = not self._journal.empty_log()
+
+    def _retire_before(self, before: datetime, mailbox: str | None = None) -> None:
+        stuck: list[str] = []  # what cannot go must not keep the others here
+        while len(stuck) < _STUCK_AT_MOST and (old := self._journal.past_retention(before, stuck, mailbox)):
+            self._log_to_empty = True
+            gone = [one for one in old if self._each([one], lambda one: self._forget(one, before))]
+            stuck += [one.message_id for one in old if one not in gone]
 
     def _forget(self, one: Kept, before: datetime) -> None:
         if not self._journal.give_up(one.message_id, before, self._clock()):
@@ -261,7 +277,7 @@ class Recovery:
 
     def _adopt(self, takes: Sequence[Path], mailbox: str, message_id: str) -> None:
         """Make files whose row was lost a message of its own: their names still say whose it is, and when."""
-        known = self._mailboxes.get(mailbox) or self._mailboxes.get(DEFAULT)
+        known = self._mailboxes.get(mailbox) or fallback(self._mailboxes, mailbox)
         try:
             arrived_at = ULID.from_str(message_id).datetime
         except (ValueError, OverflowError, OSError):

@@ -13,7 +13,7 @@ from datetime import datetime
 import gevent
 
 from esl_voicemail.config import Mailbox
-from esl_voicemail.config.mailbox import DEFAULT
+from esl_voicemail.config.mailbox import DEFAULT, fallback
 from esl_voicemail.dialogue import (
     STAGE_OF,
     ApplicationDone,
@@ -144,7 +144,7 @@ class Session:
             return CallResult.FAILED, "the dialplan's socket action must end in `async full`"
         mailbox, self._named = arrival.mailbox_of(headers, desk.mailboxes)
         if mailbox is None:
-            mailbox = desk.mailboxes.get(DEFAULT)
+            mailbox = fallback(desk.mailboxes, self._named)
             if mailbox is None:
                 return (
                     CallResult.UNKNOWN_MAILBOX,

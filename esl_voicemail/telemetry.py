@@ -12,14 +12,16 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry
 
 from esl_voicemail.logline import Value, masked, render
-from esl_voicemail.metrics import CLASSES, Metrics
+from esl_voicemail.metrics import CLASSES, PROBED, Metrics, ProbeMetrics
 from esl_voicemail.model import (
+    PROBE,
     Attempt,
     Backlog,
     Call,
     CallResult,
     EndedBy,
     Hearing,
+    ProbeStage,
     Reason,
     Recording,
     TranscriptResult,
@@ -63,6 +65,7 @@ class Telemetry:
         self._mask = mask_numbers
         self._write = write or _to_stderr
         self._labels: set[str] = set()
+        self._probe: ProbeMetrics | None = None
         self.know_mailboxes([*mailboxes, UNKNOWN])
 
     # --- the service -------------------------------------------------------------------------------
@@ -71,6 +74,10 @@ class Telemetry:
         """Compute the gauges of the queue and of the worker threads when they are scraped."""
         self.registry.register(QueueGauges(backlog, self._clock))
         self.registry.register(WorkerGauges(pools))
+
+    def expect_probes(self) -> None:
+        """Begin the series of the probe."""
+        self._probe = ProbeMetrics(self.registry)
 
     def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
@@ -123,6 +130,21 @@ class Telemetry:
         self._log(
             "error", event, {**fields, "why": one_line(f"{type(error).__name__}: {error}", 300), "at": where}
         )
+
+    def probed(
+        self, failed_at: ProbeStage | None, duration_ms: int, why: str, call: str = "", message: str = ""
+    ) -> None:
+        """A probe came to its end, at a stage or, with its mail accepted, at none."""
+        result = failed_at or PROBED
+        if self._probe:
+            self._probe.success.set(failed_at is None)
+            self._probe.duration.set(duration_ms / 1000)
+            self._probe.runs.labels(result).inc()
+            if failed_at is None:
+                self._probe.last_success.set(self._clock().timestamp())
+        fields: dict[str, Value] = {"call": call or None, "message": message or None, "result": result}
+        level = "error" if failed_at else "info"
+        self._log(level, "probe", {**fields, "duration_ms": duration_ms, "why": one_line(why, 500)})
 
     # --- calls -------------------------------------------------------------------------------------
 
@@ -195,6 +217,8 @@ class Telemetry:
     ) -> None:
         """A recording became a message."""
         self.message_closed(mailbox, VoicemailState.KEPT)
+        if mailbox == PROBE:
+            return  # how long callers speak, it does not know
         self._metrics.duration.observe(recording.duration_ms / 1000)
         if hearing:
             self._metrics.speech.observe(hearing.speech_ms / 1000)

@@ -25,7 +25,7 @@ class Watch:
     """Follows the configuration file, its folder of mailboxes, and its folders of templates."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self.path = path
         # Where the folder is unless the configuration names another.
         self._folder = (path.resolve().parent if path else Path.cwd()) / MAILBOXES_DIR
         self._templates: tuple[Path, ...] = ()
@@ -37,12 +37,12 @@ class Watch:
     def read(self) -> Config:
         """Read the configuration as it is now; ConfigError as from `load`. What changes later is a change."""
         self._read = self.look()
-        config = load(self._path)
+        config = load(self.path)
         if (config.mailboxes_dir, config.template_folders) == (self._folder, self._templates):
             return config
         self._folder, self._templates = config.mailboxes_dir, config.template_folders
         self._read = self.look()
-        return load(self._path)
+        return load(self.path)
 
     def run(self, workers: Workers, changed: Callable[[], None]) -> None:
         """Say, until `stop`, when files have changed since they were read and then stood still for a look."""
@@ -61,7 +61,7 @@ class Watch:
 
     def look(self) -> State:
         """Return the files' state; whatever is wrong with them is a state too."""
-        files = () if self._path is None else (_state(self._path),)
+        files = () if self.path is None else (_state(self.path),)
         templates = [_states(folder, is_template) for folder in self._templates]
         return (*files, *_states(self._folder, holds_mailbox), *chain.from_iterable(templates))
 

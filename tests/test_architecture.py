@@ -33,12 +33,27 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl", "listening"}
     ),
-    frozenset({"mail", "running", "storage", "script", "samples", "transcription", "esl.channel"}),
     frozenset(
-        {"session", "delivery", "recovery", "erasure", "readiness", "pulse", "http", "checks", "watching"}
+        {"mail", "running", "storage", "script", "samples", "transcription", "esl.channel", "loopback"}
+    ),
+    frozenset(
+        {
+            "session",
+            "delivery",
+            "recovery",
+            "erasure",
+            "readiness",
+            "pulse",
+            "http",
+            "checks",
+            "watching",
+            "probing",
+            "switch_checks",
+        }
     ),
     frozenset({"esl.listener"}),
     frozenset({"app", "trial"}),
+    frozenset({"probe"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -2,11 +2,13 @@
 
 import os
 import pwd
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -397,3 +399,37 @@ def test_a_greeting_that_goes_while_it_is_looked_at_is_said_with_its_place(tmp_p
         checks.greeting_seconds(config)
     [problem] = told.value.problems
     assert problem.startswith(f"{config.source.name}:4: mailboxes.sales.greetings.default: {greeting}: ")
+
+
+def test_a_clock_that_is_behind_the_journal_is_told_of(config: Config) -> None:
+    config.directory.mkdir()
+    Journal(url_of(config.directory), config.recordings).close()
+    assert checks.problems(config) == []
+    ahead = time.time() + 3600
+    os.utime(config.directory / FILE, (ahead, ahead))
+    [problem] = checks.problems(config)
+    assert "set the clock" in problem
+    assert checks.problems(config, serving=True) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (None, "probe.switch.password_file: .*/password: cannot be read"),
+        ("", "must hold one line"),
+        ("one\ntwo", "must hold one line"),
+    ],
+)
+def test_a_switch_s_password_that_is_none_is_told_of(tmp_path: Path, words: str | None, said: str) -> None:
+    path = tmp_path / "voicemail.yaml"
+    path.write_text(f"probe: {{switch: {{password_file: password}}}}\n{SALES}")
+    if words is not None:
+        (tmp_path / "password").write_text(words)
+    [problem] = checks.problems(load(path))
+    assert re.search(said, problem)
+    assert checks.problems(load(path), serving=True) == []
+
+
+def test_a_switch_without_a_password_is_not_asked(config: Config) -> None:
+    with pytest.raises(ConfigError, match="--password-file: is not given"):
+        checks.console_password(config)

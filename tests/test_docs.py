@@ -18,7 +18,7 @@ from esl_voicemail.mail.facts import kind_of
 from esl_voicemail.mail.message import Attachment, compose
 from esl_voicemail.samples import every_sort
 from tests.support import dialplans
-from tests.support.service import Service, command
+from tests.support.service import command, running
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "greetings" / "README.md"]
@@ -28,7 +28,7 @@ GUIDES = (
     "README.md",
     *(
         f"docs/{page}.md"
-        for page in ("setup", "mailboxes", "greetings", "mail", "templates", "transcripts", "alerts")
+        for page in ("setup", "mailboxes", "greetings", "mail", "templates", "transcripts", "alerts", "probe")
     ),
 )
 SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
@@ -226,8 +226,9 @@ def test_the_scrape_example_names_the_default_address() -> None:
     assert target == str(load(None).http.listen)
 
 
-def test_the_metrics_named_in_the_readme_and_the_alert_files_exist(service: Service) -> None:
-    served = set(re.findall(r"^# TYPE (voicemail_\w+)", service.get("/metrics")[1], re.MULTILINE))
+def test_the_metrics_named_in_the_readme_and_the_alert_files_exist(tmp_path: Path) -> None:
+    with running(tmp_path, {"probe": {}}) as service:
+        served = set(re.findall(r"^# TYPE (voicemail_\w+)", service.get("/metrics")[1], re.MULTILINE))
     text = "".join(page.read_text() for page in [*PAGES, *(ROOT / "metrics").iterdir()])
     named = set(re.findall(r"\bvoicemail_[a-z_]+_(?:total|seconds|bytes)\b", text))
     assert named <= served

@@ -18,7 +18,7 @@ from esl_voicemail.config import Config, load
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
-from esl_voicemail.model import Call, Caller, CallResult, EndedBy, Reason
+from esl_voicemail.model import PROBE, Call, Caller, CallResult, EndedBy, Reason
 from esl_voicemail.recovery import Recovery, Rhythm
 from esl_voicemail.spool import MARK, Spool
 from esl_voicemail.telemetry import Telemetry
@@ -316,6 +316,32 @@ def test_audio_goes_after_its_retention_and_the_row_says_so(house: House) -> Non
     story = house.reader.show(message_id)
     assert story is not None
     assert story.audio_removed_at is not None
+
+
+@pytest.mark.parametrize(("mailbox", "stays"), [("sales", True), (PROBE, False)])
+def test_the_probe_s_calls_are_forgotten_within_hours(house: House, mailbox: str, stays: bool) -> None:
+    message_id, path = house.open_call(mailbox)
+    aged(save(path, tone(2.0)))
+    house.recover()
+    (attempt,) = house.journal.queue.claim(9, house.now(), "example.com")
+    house.journal.queue.mark(attempt, Delivered(250, "ok"), house.now(), 5)
+    house.pass_by(timedelta(minutes=59))
+    house.recover()
+    assert path.exists()
+    house.pass_by(timedelta(minutes=2))
+    house.recover()
+    assert path.exists() is stays
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert (story.summary.forgotten_at is None) is stays
+
+
+def test_a_recording_of_a_probe_that_is_no_more_is_nobody_s_message(house: House) -> None:
+    path = aged(save(house.spool.place(PROBE, str(ULID())), tone(2.0)))
+    house.recover()
+    assert path.exists()
+    assert [line for line in house.said if PROBE in line]
+    assert house.journal.queue.claim(9, house.now(), "example.com") == []
 
 
 def test_audio_stays_while_a_recipient_still_waits(house: House) -> None:

@@ -19,6 +19,7 @@ from esl_voicemail.cli import (
     greeting,
     mailbox,
     messages,
+    probe,
     render,
     serve,
     transcribe,
@@ -60,7 +61,19 @@ def parser() -> argparse.ArgumentParser:
         "/etc/esl-voicemail/voicemail.yaml, else embedded defaults",
     )
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
-    for group in (serve, check, call, messages, mailbox, greeting, dialplan, render, erase, transcribe):
+    for group in (
+        serve,
+        check,
+        call,
+        probe,
+        messages,
+        mailbox,
+        greeting,
+        dialplan,
+        render,
+        erase,
+        transcribe,
+    ):
         group.add(verbs, common)
     return top
 

@@ -1,14 +1,17 @@
 """`check`: what is wrong before a caller finds out."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from esl_voicemail import checks
-from esl_voicemail.app import transport_of
+from esl_voicemail import checks, switch_checks
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
+from esl_voicemail.config.values import Address, address_of
 from esl_voicemail.errors import CannotReachError, ConfigError
-from esl_voicemail.mail.transport import SmtpTransport
+from esl_voicemail.esl.console import Console
+from esl_voicemail.mail.transport import SmtpTransport, transport_of
+from esl_voicemail.model import one_line
 from esl_voicemail.verdict import Delivered
 
 
@@ -17,6 +20,15 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("check", parents=[common], help="look for what is wrong, change nothing")
     verb.add_argument(
         "--smtp", action="store_true", help="also ask the mail server about every recipient, up to RCPT"
+    )
+    verb.add_argument(
+        "--switch",
+        metavar="HOST:PORT",
+        type=_address,
+        help="also ask the switch, by its event socket, what it has, sees and reaches",
+    )
+    verb.add_argument(
+        "--password-file", metavar="FILE", type=Path, help="the event socket's password, for --switch"
     )
     verb.set_defaults(run=_check)
 
@@ -28,9 +40,29 @@ def _check(asked: argparse.Namespace) -> int:
         raise ConfigError(found)
     if asked.smtp:
         _ask_server(config)
+    if asked.switch:
+        _ask_switch(config, asked.switch, asked.password_file)
     recipients = sum(len(mailbox.recipients) for mailbox in config.mailboxes.values())
     print(f"{config.source.name}: ok, {len(config.mailboxes)} mailboxes, {recipients} recipients")
     return 0
+
+
+def _address(text: str) -> Address:
+    try:
+        return address_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _ask_switch(config: Config, address: Address, password_file: Path | None) -> None:
+    with Console(address, checks.console_password(config, password_file)) as console:
+        version = one_line(console.api("version"), 80)
+        found = switch_checks.ask(config, console)
+    print(f"{address}: {version}")
+    for note in found.notes:
+        print(f"{address}: note: {note}")
+    if found.problems:
+        raise ConfigError(found.problems)
 
 
 def _ask_server(config: Config) -> None:

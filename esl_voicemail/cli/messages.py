@@ -27,6 +27,7 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     listing = group_verbs.add_parser("list", parents=[common], help="the newest calls, newest first")
     listing.add_argument("--most", metavar="N", type=_most, default=50, help="how many (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    listing.add_argument("--probes", action="store_true", help="the probe's calls too")
     listing.set_defaults(run=_list)
     show = group_verbs.add_parser(
         "show", parents=[common], help="one call's story, each attempt with the server's words"
@@ -39,7 +40,9 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def _list(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
-    found, unreadable = JournalReader(config.directory, config.recordings).list(asked.most)
+    found, unreadable = JournalReader(config.directory, config.recordings).list(
+        asked.most, probes=asked.probes
+    )
     for why in unreadable:
         print(why, file=sys.stderr)
     if asked.json:

@@ -9,6 +9,9 @@ from esl_voicemail.config.resolved import Config
 from esl_voicemail.config.sections import ConfigSection, DefaultsSection, MailboxSection
 from esl_voicemail.config.source import name_of
 from esl_voicemail.config.values import Address
+from esl_voicemail.model import PROBE
+
+_REAL_CALL_SECONDS = 60
 
 
 def contradictions(config: Config, whole: ConfigSection, sections: Mapping[str, MailboxSection]) -> list[str]:
@@ -18,12 +21,13 @@ def contradictions(config: Config, whole: ConfigSection, sections: Mapping[str, 
         *_promises(config),
         *_limits(config, whole.defaults, sections),
         *_recordings_shared(config, whole),
+        *_probe(config),
     ]
 
 
 def _everywhere(config: Config) -> list[str]:
     problems: list[str] = []
-    if not config.mailboxes:
+    if not config.mailboxes.keys() - {PROBE}:
         problems.append(f"{config.at('mailboxes')}: there is no mailbox; add one with its recipients")
     smtp = config.mail.smtp
     if smtp and smtp.security == "none" and smtp.username is not None and not _is_loopback(smtp.host):
@@ -47,6 +51,26 @@ def _everywhere(config: Config) -> list[str]:
                 written = "" if other == number else f" as {other}"
                 problems.append(f"{where}: {number} already means the mailbox {first}{written}; keep one")
     return problems
+
+
+def _probe(config: Config) -> list[str]:
+    """A probe whose mails have nowhere to go, or somebody to annoy."""
+    if config.probe is None:
+        return []
+    if config.probe.switch and config.probe.limit_seconds < _REAL_CALL_SECONDS:
+        where = config.at("probe", "limit_seconds")
+        return [f"{where}: a call through a switch takes half a minute; give {_REAL_CALL_SECONDS} or more"]
+    if config.probe.to is None:
+        if config.mail.smtp is None:
+            return []
+        where = config.at("probe")
+        return [f"{where}: mails go by SMTP; name an address that nobody reads, as in to: probe@example.com"]
+    to = config.probe.to.address.lower()
+    return [
+        f"{config.at('probe', 'to')}: {to} gets the messages of {key}; name an address that nobody reads"
+        for key, mailbox in config.mailboxes.items()
+        if key != PROBE and to in {address.lower() for address in mailbox.addresses}
+    ]
 
 
 def _promises(config: Config) -> list[str]:

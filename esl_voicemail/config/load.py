@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from esl_voicemail.config.contradictions import contradictions
 from esl_voicemail.config.folder import MAILBOXES_DIR, Drafts, mailbox_of, read_folder
 from esl_voicemail.config.mailbox import DEFAULT, Mailbox
+from esl_voicemail.config.probe import probe_mailbox
 from esl_voicemail.config.resolved import EMBEDDED_NAME, Config
 from esl_voicemail.config.sections import (
     ConfigSection,
@@ -28,6 +29,7 @@ from esl_voicemail.config.transcriber import Transcriber, located, unknown
 from esl_voicemail.config.wording import kind, word
 from esl_voicemail.errors import ConfigError
 from esl_voicemail.hours import parse_week
+from esl_voicemail.model import PROBE
 
 PLACES = (Path("voicemail.yaml"), Path("/etc/esl-voicemail/voicemail.yaml"))
 VARIABLE = "ESL_VOICEMAIL_CONFIG"
@@ -74,6 +76,12 @@ def load(path: Path | None, drafts: Drafts = MappingProxyType({})) -> Config:
         built_in = parse(EMBEDDED, EMBEDDED_NAME, source.folder)
         sections[DEFAULT] = mailbox_of(built_in.values["mailboxes"][DEFAULT])
         origins[DEFAULT] = built_in, ("mailboxes", DEFAULT)
+    if PROBE in sections:
+        raise ConfigError(
+            [f"{origins[PROBE][0].at(origins[PROBE][1])}: {PROBE} is the probe's own name; choose another"]
+        )
+    if config.probe:
+        sections[PROBE], origins[PROBE] = probe_mailbox(config.probe), (source, ("probe",))
     return _resolve(source, config, folder, sections, origins)
 
 
@@ -88,6 +96,7 @@ def _resolve(
     directory = folder / config.storage.directory
     mail = config.mail
     smtp = mail.smtp or SmtpSection(host="localhost")
+    console = config.probe.switch if config.probe else None
     greetings = [folder / (config.greetings_dir or "greetings")]
     shipped = shipped_sounds()
     looks = read_looks(
@@ -127,6 +136,8 @@ def _resolve(
         ),
         mailboxes_dir=mailboxes_dir,
         mailbox_sources=MappingProxyType(origins),
+        probe=config.probe,
+        console_password_file=folder / console.password_file if console else None,
         template_folders=looks.folders,
         template_problems=looks.problems,
     )

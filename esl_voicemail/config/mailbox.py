@@ -11,7 +11,17 @@ from esl_voicemail.config.templates import Template
 from esl_voicemail.config.transcriber import Transcriber
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.hours import ClosedDays, Week, is_closed, is_open
-from esl_voicemail.model import TECHNICAL, Caller, CallResult, EndedBy, Hearing, Promise, Reason, Recording
+from esl_voicemail.model import (
+    PROBE,
+    TECHNICAL,
+    Caller,
+    CallResult,
+    EndedBy,
+    Hearing,
+    Promise,
+    Reason,
+    Recording,
+)
 from esl_voicemail.promise import promise, sentences
 
 # Calls for a mailbox that is not configured come to the one of this name, if there is one.
@@ -156,6 +166,11 @@ class Mailbox:
             return Reason.AFTER_HOURS if self.is_closed(now) else Reason.DIRECT
         is_it = is_open(self.week, self.holidays, now.astimezone(self.timezone), self.closed)
         return Reason.DIRECT if is_it else Reason.AFTER_HOURS
+
+
+def fallback(mailboxes: Mapping[str, Mailbox], named: str) -> Mailbox | None:
+    """Return the mailbox for calls to one that is not configured; for the probe's there is none."""
+    return None if named == PROBE else mailboxes.get(DEFAULT)
 
 
 def mailbox_of(mailboxes: Mapping[str, Mailbox], key: str) -> Mailbox:

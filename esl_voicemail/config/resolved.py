@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from esl_voicemail.config.mailbox import Mailbox
-from esl_voicemail.config.sections import HttpSection, LogSection, MailSection, StorageSection, SwitchSection
+from esl_voicemail.config.sections import (
+    HttpSection,
+    LogSection,
+    MailSection,
+    ProbeSection,
+    StorageSection,
+    SwitchSection,
+)
 from esl_voicemail.config.source import Source, Trail, show
 from esl_voicemail.config.transcriber import Transcriber
 from esl_voicemail.config.values import Address
@@ -36,6 +43,8 @@ class Config:
     mailboxes: Mapping[str, Mailbox]
     mailboxes_dir: Path
     mailbox_sources: Mapping[str, tuple[Source, Trail]] = field(default_factory=dict)
+    probe: ProbeSection | None = None
+    console_password_file: Path | None = None
     template_folders: tuple[Path, ...] = ()
     template_problems: tuple[str, ...] = ()
 

@@ -113,6 +113,27 @@ class LogSection(Section):
     mask_numbers: StrictBool = True
 
 
+class ConsoleSection(Section):
+    """The event socket on which a switch takes commands, and what a call dials there.
+
+    Without `dial` the call goes straight to our `listen`; with it, through the dialplan.
+    """
+
+    host: Host = "127.0.0.1"
+    port: Annotated[StrictInt, Field(ge=1, le=65535)] = 8021
+    password_file: PathText
+    dial: Operator | None = None
+
+
+class ProbeSection(Section):
+    """A trial call at an interval, by the stand-in switch or a real one; whose its mail is; its limit."""
+
+    every_minutes: Annotated[StrictInt, Field(ge=1, le=1440)] = 15
+    limit_seconds: Annotated[StrictInt, Field(ge=10, le=3600)] = 120
+    to: MailAddressText | None = None
+    switch: ConsoleSection | None = None
+
+
 class TranscriberSection(Section):
     """A program that writes down what was said: how it is run, and how long a mail waits for it."""
 
@@ -201,6 +222,7 @@ class ConfigSection(Section):
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
     transcribers: dict[TranscriberKey, TranscriberSection] = Field(default_factory=dict)
+    probe: ProbeSection | None = None
     defaults: DefaultsSection = DefaultsSection()
     mailboxes: dict[MailboxKey, MailboxSection] | None = None
     mailboxes_dir: PathText | None = None

@@ -65,6 +65,11 @@ class NotAddressError(NotTextError):
     """The same, where host:port must stand."""
 
 
+def address_of(text: str) -> Address:
+    """Read `host:port`; a ValueError says what to write."""
+    return _address(text)
+
+
 def text_of(value: Any) -> str:
     """Return a value that is text; NotTextError for what YAML takes for something else."""
     if isinstance(value, str):

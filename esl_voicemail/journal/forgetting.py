@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, true, update
 
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
@@ -46,11 +46,14 @@ class Mail:
     is_report: bool
 
 
-def past_retention(db: Connection, before: datetime, but: Collection[str], most: int) -> list[Kept]:
+def past_retention(
+    db: Connection, before: datetime, but: Collection[str], mailbox: str | None, most: int
+) -> list[Kept]:
     """Return calls closed, and their every recipient final, before that time; held mails keep theirs."""
+    whose = true() if mailbox is None else voicemails.c.mailbox == mailbox
     statement = (
         select(voicemails.c.message_id, voicemails.c.recording_file)
-        .where(_past(before), voicemails.c.message_id.not_in(but))
+        .where(_past(before), whose, voicemails.c.message_id.not_in(but))
         .order_by(voicemails.c.closed_at)
         .limit(most)
     )

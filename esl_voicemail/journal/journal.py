@@ -195,12 +195,14 @@ class Journal:
         rows = self._writer.write(lambda db: db.execute(statement).all())
         return {row.message_id: row.state for row in rows}
 
-    def past_retention(self, before: datetime, but: Collection[str] = (), most: int = 100) -> list[Kept]:
+    def past_retention(
+        self, before: datetime, but: Collection[str] = (), mailbox: str | None = None, most: int = 100
+    ) -> list[Kept]:
         """Return calls whose every recipient was final before that time and that are not forgotten yet.
 
-        `but` are messages to leave out.
+        `but` are messages to leave out; with `mailbox` only that one's count.
         """
-        return self._writer.write(lambda db: past_retention(db, before, but, most))
+        return self._writer.write(lambda db: past_retention(db, before, but, mailbox, most))
 
     def give_up(self, message_id: str, before: datetime, now: datetime) -> bool:
         """Say that a call's audio goes now; False when one of its mails was queued again meanwhile."""

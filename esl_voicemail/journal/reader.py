@@ -15,7 +15,7 @@ from esl_voicemail.journal.engine import expect_current, expect_one, open_engine
 from esl_voicemail.journal.history import earlier_calls
 from esl_voicemail.journal.rows import call_of_row, hearing_of_row, voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
-from esl_voicemail.model import Call, DeliveryState, Hearing, Voicemail, VoicemailState
+from esl_voicemail.model import PROBE, Call, DeliveryState, Hearing, Voicemail, VoicemailState
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,14 @@ class JournalReader:
         """Let the database go."""
         self._engine.dispose()
 
-    def list(self, most: int = 50) -> tuple[list[Summary], list[str]]:
-        """Return the newest calls, newest first, and why any of them cannot be shown, one line each."""
+    def list(self, most: int = 50, *, probes: bool = False) -> tuple[list[Summary], list[str]]:
+        """Return the newest calls, newest first, and why any of them cannot be shown, one line each.
+
+        `probes`: those of the probe too.
+        """
         statement = _summaries().order_by(voicemails.c.arrived_at.desc()).limit(most)
+        if not probes:
+            statement = statement.where(voicemails.c.mailbox != PROBE)
         found: list[Summary] = []
         unreadable: list[str] = []
         with self._connected() as db:

@@ -3,6 +3,7 @@
 See https://cr.yp.to/proto/maildir.html. Blocks on a disk; call it from a worker thread.
 """
 
+import glob
 import os
 import re
 import socket
@@ -59,6 +60,11 @@ class Maildir:
             sync_folder(self.folder.parent)
             sync_folder(self.folder)
             return self._store(content)
+
+    def find(self, name: str) -> Path | None:
+        """Return where a mail is that was stored under a name; a mail program moves it and adds flags."""
+        read = (self.folder / "cur").glob(f"{glob.escape(name)}*")
+        return next((path for path in (self.folder / "new" / name, *read) if path.is_file()), None)
 
     def _store(self, content: bytes) -> str:
         host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")

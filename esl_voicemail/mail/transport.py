@@ -17,6 +17,7 @@ from typing import Protocol
 
 import gevent
 
+from esl_voicemail.config import Config
 from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
@@ -197,6 +198,10 @@ class SmtpTransport:
             return Deferred(None, _line(f"connection lost: {_words(error)}"))
 
 
+# Before the name of a mail's file, where a server would say what it has made of it.
+STORED = "stored as "
+
+
 @dataclass(frozen=True, slots=True)
 class MaildirTransport:
     """Puts mails into a Maildir on this machine: the service's job done where there is no mail server."""
@@ -210,7 +215,22 @@ class MaildirTransport:
             name = self.maildir.store(envelope, message)
         except OSError as error:
             return Deferred(None, _line(f"Maildir: {error}"), ours=True, unreachable=True)
-        return Delivered(250, _line(f"stored as {name}"))
+        return Delivered(250, _line(f"{STORED}{name}"))
+
+
+def transport_of(config: Config) -> Transport:
+    """Return the way out for mails that a configuration names."""
+    smtp = config.mail.smtp
+    if smtp is None:
+        return MaildirTransport(Maildir(config.maildir or config.directory / "mail"))
+    return SmtpTransport(
+        host=smtp.host,
+        port=smtp.port or PORTS[smtp.security],
+        security=smtp.security,
+        username=smtp.username,
+        password_file=config.password_file,
+        ca_file=config.ca_file,
+    )
 
 
 @dataclass(frozen=True, slots=True)
