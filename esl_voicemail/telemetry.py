@@ -3,14 +3,14 @@
 No caller's data in a label, no secret anywhere, telephone numbers masked unless configured otherwise.
 """
 
-import sys
 import traceback
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry
 
-from esl_voicemail.logline import Value, masked, render
+from esl_voicemail.log import Log
+from esl_voicemail.logline import Value, masked
 from esl_voicemail.metrics import CLASSES, Metrics
 from esl_voicemail.model import (
     Attempt,
@@ -48,16 +48,14 @@ class Telemetry:
         mailboxes: Iterable[str],
         clock: Callable[[], datetime],
         *,
-        style: str = "logfmt",
+        log: Log,
         mask_numbers: bool = True,
-        write: Callable[[str], None] | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._metrics = Metrics(self.registry)
         self._clock = clock
-        self._style = style
+        self._log = log.say
         self._mask = mask_numbers
-        self._write = write or _to_stderr
         self._labels: set[str] = set()
         self.know_mailboxes([*mailboxes, UNKNOWN])
 
@@ -115,7 +113,7 @@ class Telemetry:
         self._metrics.peers_refused.labels(why).inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
 
-    def call_moved(self, left: str, entered: str) -> None:
+    def call_moved(self, call_id: str, left: str, entered: str) -> None:
         """A call went from one stage to the next; empty is outside the service's hands."""
         if left:
             self._metrics.in_progress.labels(left).dec()
@@ -123,6 +121,9 @@ class Telemetry:
             self._metrics.last_call.set(self._clock().timestamp())
         if entered:
             self._metrics.in_progress.labels(entered).inc()
+        self._log(
+            "debug", "stage", {"call": call_id or None, "left": left or None, "entered": entered or None}
+        )
 
     def frames_refused(self, count: int) -> None:
         """A switch sent bytes that are no frames."""
@@ -264,9 +265,6 @@ class Telemetry:
             return "withheld"
         return masked(call.caller.number) if self._mask else call.caller.number
 
-    def _log(self, level: str, event: str, fields: dict[str, Value]) -> None:
-        self._write(render(self._style, self._clock(), level, event, fields))
-
 
 _EXPECTED = {
     CallResult.RECORDED,
@@ -282,7 +280,3 @@ _TRANSCRIPT_LEVELS = {
     TranscriptResult.TIMED_OUT: "warning",
     TranscriptResult.TOO_LATE: "warning",
 }
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

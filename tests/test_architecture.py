@@ -14,10 +14,24 @@ PACKAGE = "esl_voicemail"
 
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"", "errors", "model", "verdict", "hours", "backoff", "window", "clock", "disk"}),
     frozenset(
         {
+            "",
+            "errors",
+            "model",
+            "verdict",
+            "hours",
+            "backoff",
+            "window",
+            "clock",
+            "disk",
             "logline",
+            "repeats",
+        }
+    ),
+    frozenset(
+        {
+            "log",
             "logwriter",
             "workers",
             "promise",
@@ -36,6 +50,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"mail", "running", "storage", "script", "samples", "transcription", "esl.channel"}),
     frozenset({"session", "delivery", "recovery", "erasure", "readiness", "http", "checks", "watching"}),
     frozenset({"esl.listener"}),
+    frozenset({"process"}),
     frozenset({"app", "trial"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
@@ -65,6 +80,7 @@ PURE = (
     "promise",
     "dialplan",
     "logline",
+    "repeats",
     "esl.commands",
     "esl.frames",
     "esl.arrival",
