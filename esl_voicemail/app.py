@@ -40,6 +40,7 @@ from esl_voicemail.recovery import Recovery
 from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
 from esl_voicemail.storage import Storage
+from esl_voicemail.supervision import Supervision
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
 from esl_voicemail.watching import Watch
@@ -48,6 +49,7 @@ from esl_voicemail.workers import Workers
 _DISK_THREADS = 8
 _MAIL_DRAIN_SECONDS = 20.0
 _PARTS_SECONDS = 10.0
+_LAST_STEPS_SECONDS = 20.0
 
 # What a reload cannot change: sockets are bound, folders locked, the log begun.
 _FIXED = ("listen", "switch", "directory", "recordings", "storage", "mail", "http", "log")
@@ -179,6 +181,7 @@ class App:
     def __init__(self, config: Config, watch: Watch) -> None:
         self._config = config
         self._watch = watch
+        self._supervision = Supervision(os.environ)
         self._signalled = Event()
         self._stopping = False
         self._failed = ""
@@ -223,11 +226,13 @@ class App:
             self._guarded("readiness", parts.readiness.run),
             self._guarded("listener", parts.listener.serve),
             self._guarded("log", parts.log.run),
+            self._guarded("supervision", self._supervision.run),
             self._guarded("watch", lambda: self._watch.run(parts.workers, self._signalled.set)),
         ]
         listen, http = parts.listener.address, parts.http.address
         with announced(self._config.directory, listen, http):
             parts.telemetry.service("serving", listen=str(listen), http=str(http), pid=os.getpid())
+            self._supervision.ready()
             self._attend(parts)
             self._drain(parts, running)
         return 1 if self._failed else 0
@@ -247,6 +252,13 @@ class App:
                 reload.link(lambda _: self._signalled.set())
 
     def _reload(self, parts: Parts) -> None:
+        self._supervision.reloading()
+        try:
+            self._take_again(parts)
+        finally:
+            self._supervision.ready()
+
+    def _take_again(self, parts: Parts) -> None:
         """Take the mailboxes of the new configuration, all of them or, where anything is wrong, none."""
         try:
             # Hundreds of mailboxes take seconds to check, which no call should wait for.
@@ -288,6 +300,7 @@ class App:
 
     def _drain(self, parts: Parts, running: "list[gevent.Greenlet[..., None]]") -> None:
         seconds = self._config.switch.drain_seconds
+        self._supervision.leaving(seconds + _MAIL_DRAIN_SECONDS + _PARTS_SECONDS + _LAST_STEPS_SECONDS)
         parts.telemetry.service("draining", calls=parts.listener.calls, seconds=seconds)
         parts.readiness.leave()
         left = parts.listener.stop(seconds)
@@ -298,6 +311,7 @@ class App:
         parts.readiness.stop()
         self._watch.stop()
         parts.log.stop()
+        self._supervision.stop()
         gevent.joinall(running, timeout=_PARTS_SECONDS)
         parts.journal.close()
         parts.workers.close()

@@ -33,6 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "log",
             "logwriter",
+            "supervision",
             "workers",
             "promise",
             "speech",

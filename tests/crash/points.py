@@ -28,6 +28,7 @@ ELSEWHERE = (
     "logline",
     "logwriter",
     "repeats",
+    "supervision",
     "telemetry",
     "journal.migrations",
     "journal.reader",
