@@ -13,7 +13,8 @@ from esl_voicemail.logline import LEVELS, Value, render
 from esl_voicemail.repeats import Repeats
 
 # One line a call, an attempt, a transcript: what became of each is found in the log, whatever else is in it.
-CANONICAL = frozenset({"call", "delivery", "transcript"})
+# And who asked for a reload waits for the answer.
+ALWAYS_SAID = frozenset({"call", "delivery", "transcript", "reload", "reload_refused"})
 _COUNTED = frozenset({"warning", "error"})
 _EVERY_SECONDS = 1.0
 
@@ -52,7 +53,7 @@ class Log:
         """Write an event's line, unless it is below the level, or one of many and comes with their count."""
         if LEVELS.index(level) < self._least:
             return
-        if self._seconds is not None and level in _COUNTED and event not in CANONICAL:
+        if self._seconds is not None and level in _COUNTED and event not in ALWAYS_SAID:
             kind = (level, event, *fields.items())
             with self._counting:
                 if not self._repeats.passes(kind, (level, event, fields), self._seconds()):

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from esl_voicemail.log import CANONICAL, Log
+from esl_voicemail.log import ALWAYS_SAID, Log
 from esl_voicemail.logline import LEVELS, render, style_on
 from esl_voicemail.repeats import KINDS_AT_MOST, LONGEST_SECONDS, Repeats
 from esl_voicemail.trial.caller import TrialCaller
@@ -165,7 +165,7 @@ class TestRepeats:
     def test_twice_is_two_lines_without_a_count(self):
         heard = Heard()
         for _ in range(2):
-            heard.log.say("error", "reload_refused", {"why": "no"})
+            heard.log.say("error", "not_ready", {"why": "no"})
         heard.log.stop()
         assert [line.get("times") for line in heard.lines] == [None, None]
 
@@ -175,9 +175,9 @@ class TestRepeats:
             heard.log.say("warning", "recovered", {"message": str(n)})
         assert heard.times() == len(heard.lines) == 50
 
-    @pytest.mark.parametrize("event", sorted(CANONICAL))
+    @pytest.mark.parametrize("event", sorted(ALWAYS_SAID))
     @pytest.mark.parametrize("level", LEVELS[1:])
-    def test_the_canonical_lines_are_all_said_at_once(self, level, event):
+    def test_canonical_lines_and_answers_to_a_person_are_all_said_at_once(self, level, event):
         heard = Heard()
         for _ in range(500):
             heard.log.say(level, event, {"result": "refused"})
