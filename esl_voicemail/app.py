@@ -5,7 +5,6 @@ The only wiring. Signal handlers set one flag; the main greenlet does the rest.
 
 import os
 import random
-import resource
 import signal
 import sys
 import uuid
@@ -25,21 +24,24 @@ from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.config.resolved import BUILT_IN
 from esl_voicemail.delivery import Delivery
 from esl_voicemail.errors import ConfigError, RecordingError, VoicemailError
-from esl_voicemail.esl.listener import REFUSALS_AT_MOST, SILENT_AT_MOST, Listener
+from esl_voicemail.esl.listener import Listener
 from esl_voicemail.http.server import HttpServer
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import url_of
-from esl_voicemail.logline import render
+from esl_voicemail.log import Log
+from esl_voicemail.logline import render, style_on
 from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.transport import MaildirTransport, transport_of
 from esl_voicemail.probing import Probing
+from esl_voicemail.process import raise_descriptor_limit, say_crashes_in_one_line
 from esl_voicemail.pulse import Pulse
 from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.running import announced, locked
 from esl_voicemail.session import Desk
 from esl_voicemail.storage import Storage
+from esl_voicemail.supervision import Supervision
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
 from esl_voicemail.watching import Watch
@@ -48,25 +50,18 @@ from esl_voicemail.workers import Workers
 _DISK_THREADS = 8
 _MAIL_DRAIN_SECONDS = 20.0
 _PARTS_SECONDS = 10.0
+_LAST_STEPS_SECONDS = 20.0
 
 # What a reload cannot change: sockets are bound, folders locked, the log begun.
 _FIXED = ("listen", "switch", "directory", "recordings", "storage", "mail", "http", "log", "probe")
-
-
-def raise_descriptor_limit(max_calls: int) -> None:
-    """Ask for as many open files as the calls may need: sockets, recordings, and some to spare."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 3 * max_calls + SILENT_AT_MOST + REFUSALS_AT_MOST + 512
-    if soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that runs, and what the reload may change: the mailboxes they all look into."""
 
-    log: LogWriter
+    log: Log
+    log_writer: LogWriter
     telemetry: Telemetry
     workers: Workers
     mail_workers: Workers
@@ -85,13 +80,13 @@ class Parts:
 
 def build(config: Config, watch: Watch) -> Parts:
     """Build the parts; nothing runs yet, but ports are bound and the journal is open."""
-    style, clock = config.log.format, Clock()
-    log = LogWriter(
+    clock = Clock()
+    style = style_on(config.log.format, terminal=sys.stderr.isatty(), environment=os.environ)
+    log_writer = LogWriter(
         sys.stderr, lambda count: render(style, clock(), "error", "log_lines_dropped", {"count": count})
     )
-    telemetry = Telemetry(
-        config.mailboxes, clock, style=style, mask_numbers=config.log.mask_numbers, write=log.write
-    )
+    log = Log(log_writer.write, clock, style=style, level=config.log.level, seconds=clock.seconds)
+    telemetry = Telemetry(config.mailboxes, clock, log=log, mask_numbers=config.log.mask_numbers)
     # Codecs have threads of their own: no call waits for the mail of another. More than there are processors
     # would only take turns, and hold the event loop up between them.
     processors = os.cpu_count() or 1
@@ -152,6 +147,7 @@ def build(config: Config, watch: Watch) -> Parts:
     telemetry.watch(journal.queue.backlog, {"disk": workers, "mail": mail_workers})
     return Parts(
         log=log,
+        log_writer=log_writer,
         telemetry=telemetry,
         workers=workers,
         mail_workers=mail_workers,
@@ -175,6 +171,7 @@ class App:
     def __init__(self, config: Config, watch: Watch) -> None:
         self._config = config
         self._watch = watch
+        self._supervision = Supervision(os.environ)
         self._signalled = Event()
         self._stopping = False
         self._failed = ""
@@ -199,10 +196,12 @@ class App:
             return self._serve(build(self._config, self._watch))
 
     def _serve(self, parts: Parts) -> int:
-        _say_crashes_in_one_line(parts.telemetry)
+        say_crashes_in_one_line(parts.telemetry)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop)
         gevent.signal_handler(signal.SIGHUP, self._signalled.set)
+        gevent.signal_handler(signal.SIGUSR1, parts.log.louder)
+        gevent.signal_handler(signal.SIGUSR2, parts.log.quieter)
         for problem in checks.template_problems(self._config):
             parts.telemetry.trouble("template_failed", problem)
         parts.delivery.start()
@@ -218,11 +217,14 @@ class App:
             self._guarded("pulse", parts.pulse.run),
             self._guarded("listener", parts.listener.serve),
             self._guarded("probing", parts.probing.run),
+            self._guarded("log", parts.log.run),
+            self._guarded("supervision", self._supervision.run),
             self._guarded("watch", lambda: self._watch.run(parts.workers, self._signalled.set)),
         ]
         listen, http = parts.listener.address, parts.http.address
         with announced(self._config.directory, listen, http):
             parts.telemetry.service("serving", listen=str(listen), http=str(http), pid=os.getpid())
+            self._supervision.ready()
             self._attend(parts)
             self._drain(parts, running)
         return 1 if self._failed else 0
@@ -242,6 +244,13 @@ class App:
                 reload.link(lambda _: self._signalled.set())
 
     def _reload(self, parts: Parts) -> None:
+        self._supervision.reloading()
+        try:
+            self._take_again(parts)
+        finally:
+            self._supervision.ready()
+
+    def _take_again(self, parts: Parts) -> None:
         """Take the mailboxes of the new configuration, all of them or, where anything is wrong, none."""
         try:
             # Hundreds of mailboxes take seconds to check, which no call should wait for.
@@ -283,6 +292,7 @@ class App:
 
     def _drain(self, parts: Parts, running: "list[gevent.Greenlet[..., None]]") -> None:
         seconds = self._config.switch.drain_seconds
+        self._supervision.leaving(seconds + _MAIL_DRAIN_SECONDS + _PARTS_SECONDS + _LAST_STEPS_SECONDS)
         parts.telemetry.service("draining", calls=parts.listener.calls, seconds=seconds)
         parts.readiness.leave()
         parts.probing.stop()
@@ -294,6 +304,8 @@ class App:
         parts.readiness.stop()
         parts.pulse.stop()
         self._watch.stop()
+        parts.log.stop()
+        self._supervision.stop()
         gevent.joinall(running, timeout=_PARTS_SECONDS)
         parts.journal.close()
         parts.workers.close()
@@ -301,7 +313,7 @@ class App:
         parts.telemetry.service("stopped", calls_left=left, mails_finished=finished)
         if self._failed:
             parts.telemetry.trouble("part_died", self._failed)
-        parts.log.close()
+        parts.log_writer.close()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -318,17 +330,6 @@ class App:
         greenlet = gevent.spawn(run)
         greenlet.link(ended)
         return greenlet
-
-
-def _say_crashes_in_one_line(telemetry: Telemetry) -> None:
-    """A greenlet's unforeseen end is a log line like all else; gevent would print a traceback."""
-
-    def say(_context: object, _kind: object, error: object, _trace: object) -> None:
-        telemetry.crashed(
-            "greenlet_crashed", error if isinstance(error, BaseException) else Exception(str(error))
-        )
-
-    gevent.get_hub().print_exception = say  # type: ignore[assignment,method-assign]
 
 
 def _names_mailboxes(config: Config) -> bool:

@@ -183,7 +183,7 @@ class Session:
 
     def _move_to(self, stage: str) -> None:
         if stage != self._stage:
-            self._desk.telemetry.call_moved(self._stage, stage)
+            self._desk.telemetry.call_moved(self._channel.call_id, self._stage, stage)
             self._stage = stage
 
     def _note(self, happened: Input) -> None:

@@ -3,7 +3,6 @@
 No caller's data in a label, no secret anywhere, telephone numbers masked unless configured otherwise.
 """
 
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +10,8 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry
 
-from esl_voicemail.logline import Value, masked, render
+from esl_voicemail.log import Log
+from esl_voicemail.logline import Value, masked
 from esl_voicemail.metrics import CLASSES, PROBED, Metrics, ProbeMetrics
 from esl_voicemail.model import (
     PROBE,
@@ -54,16 +54,14 @@ class Telemetry:
         mailboxes: Iterable[str],
         clock: Callable[[], datetime],
         *,
-        style: str = "logfmt",
+        log: Log,
         mask_numbers: bool = True,
-        write: Callable[[str], None] | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._metrics = Metrics(self.registry)
         self._clock = clock
-        self._style = style
+        self._log = log.say
         self._mask = mask_numbers
-        self._write = write or _to_stderr
         self._labels: set[str] = set()
         self._probe: ProbeMetrics | None = None
         self.know_mailboxes([*mailboxes, UNKNOWN])
@@ -153,7 +151,7 @@ class Telemetry:
         self._metrics.peers_refused.labels(why).inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
 
-    def call_moved(self, left: str, entered: str) -> None:
+    def call_moved(self, call_id: str, left: str, entered: str) -> None:
         """A call went from one stage to the next; empty is outside the service's hands."""
         if left:
             self._metrics.in_progress.labels(left).dec()
@@ -161,6 +159,9 @@ class Telemetry:
             self._metrics.last_call.set(self._clock().timestamp())
         if entered:
             self._metrics.in_progress.labels(entered).inc()
+        self._log(
+            "debug", "stage", {"call": call_id or None, "left": left or None, "entered": entered or None}
+        )
 
     def frames_refused(self, count: int) -> None:
         """A switch sent bytes that are no frames."""
@@ -310,9 +311,6 @@ class Telemetry:
             return "withheld"
         return masked(call.caller.number) if self._mask else call.caller.number
 
-    def _log(self, level: str, event: str, fields: dict[str, Value]) -> None:
-        self._write(render(self._style, self._clock(), level, event, fields))
-
 
 _EXPECTED = {
     CallResult.RECORDED,
@@ -334,7 +332,3 @@ def _set_up_fault(code: int | None) -> str:
     if code in _AUTHENTICATION:
         return "authentication"
     return "other" if code is None else "refused"
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

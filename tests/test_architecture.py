@@ -14,11 +14,26 @@ PACKAGE = "esl_voicemail"
 
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"", "errors", "model", "verdict", "hours", "backoff", "window", "clock", "disk"}),
     frozenset(
         {
+            "",
+            "errors",
+            "model",
+            "verdict",
+            "hours",
+            "backoff",
+            "window",
+            "clock",
+            "disk",
             "logline",
+            "repeats",
+        }
+    ),
+    frozenset(
+        {
+            "log",
             "logwriter",
+            "supervision",
             "workers",
             "promise",
             "speech",
@@ -52,6 +67,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"esl.listener"}),
+    frozenset({"process"}),
     frozenset({"app", "trial"}),
     frozenset({"probe"}),
     frozenset({"cli"}),
@@ -82,6 +98,7 @@ PURE = (
     "promise",
     "dialplan",
     "logline",
+    "repeats",
     "esl.commands",
     "esl.frames",
     "esl.arrival",

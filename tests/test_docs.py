@@ -1,9 +1,12 @@
 """What the documentation shows is true: its settings load, its commands parse, its links lead somewhere."""
 
 import configparser
+import json
 import re
 import shlex
+import sqlite3
 import subprocess
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,13 +15,15 @@ import pytest
 import yaml
 
 from esl_voicemail import checks
-from esl_voicemail.cli import BAD_CONFIG, USAGE, parser
+from esl_voicemail.cli import parser
 from esl_voicemail.config import load
 from esl_voicemail.mail.facts import kind_of
 from esl_voicemail.mail.message import Attachment, compose
 from esl_voicemail.samples import every_sort
+from esl_voicemail.trial.caller import TrialCaller
 from tests.support import dialplans
-from tests.support.service import command, running
+from tests.support.service import Service, command, running
+from tests.support.speech import tone
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "greetings" / "README.md"]
@@ -28,7 +33,17 @@ GUIDES = (
     "README.md",
     *(
         f"docs/{page}.md"
-        for page in ("setup", "mailboxes", "greetings", "mail", "templates", "transcripts", "alerts", "probe")
+        for page in (
+            "setup",
+            "mailboxes",
+            "greetings",
+            "mail",
+            "operations",
+            "templates",
+            "transcripts",
+            "alerts",
+            "probe",
+        )
     ),
 )
 SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
@@ -124,24 +139,13 @@ def test_every_line_for_a_shell_is_one(block: str) -> None:
     assert (tried.returncode, tried.stderr) == (0, "")
 
 
-def test_the_unit_of_the_set_up_guide_starts_and_stops_the_service() -> None:
-    unit = configparser.ConfigParser(interpolation=None)
-    unit.optionxform = str
-    unit.read_string(next(block for block in blocks("ini") if "ExecStart" in block))
-    service = unit["Service"]
-    words = shlex.split(service["ExecStart"])
-    assert parser().parse_args(words[1:]).run
-    assert {int(code) for code in service["RestartPreventExitStatus"].split()} == {USAGE, BAD_CONFIG}
-    assert int(service["TimeoutStopSec"]) > load(None).switch.drain_seconds + 20
-    assert f"/{Path(words[0]).name} /usr/local/bin/" in SHOWN
-
-
 def test_the_set_up_guide_makes_the_folders_that_its_settings_name(tmp_path: Path) -> None:
     shown = next(block for block in blocks("yaml") if "recordings:" in block)
     (tmp_path / "voicemail.yaml").write_text(shown)
     config = load(tmp_path / "voicemail.yaml")
-    made = [line for block in blocks("sh") for line in block.splitlines() if "install -d" in line]
-    unit = next(block for block in blocks("ini") if "ExecStart" in block)
+    guide = (ROOT / "docs" / "setup.md").read_text()
+    made = [line for line in guide.splitlines() if line.startswith("install -d ")]
+    unit = (ROOT / "docs" / "esl-voicemail.service").read_text()
     place = Path(re.findall(r"--config (\S+)", unit)[0]).parent
     folders = [str(place / one.relative_to(tmp_path)) for one in (config.mailboxes_dir, config.greetings)]
     assert made == [
@@ -150,6 +154,34 @@ def test_the_set_up_guide_makes_the_folders_that_its_settings_name(tmp_path: Pat
     ]
     assert f"--home-dir {config.directory} voicemail" in SHOWN
     assert f"runuser -u freeswitch -g freeswitch -- touch {config.recordings}/x" in SHOWN
+
+
+def test_the_image_is_made_of_what_is_there_and_its_process_is_not_root() -> None:
+    text = (ROOT / "docs" / "Dockerfile").read_text()
+    copied = {name for line in re.findall(r"(?m)^COPY (?!--)(.+) \S+$", text) for name in line.split()}
+    assert sorted(name for name in copied if not (ROOT / name).exists()) == []
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    shipped = re.split(r",\s*", settings["options.data_files"]["share/esl-voicemail"])
+    assert {name.split("/")[0] for name in shipped} <= copied
+    assert re.findall(r"(?m)^USER (.+)$", text) == ["voicemail"]
+    assert f"http://{load(None).http.listen}/healthz" in text
+    entry, verb = (json.loads(re.findall(rf"(?m)^{word} (.+)$", text)[0]) for word in ("ENTRYPOINT", "CMD"))
+    assert entry == ["esl-voicemail"]
+    assert parser().parse_args(verb).run
+
+
+def test_a_backup_as_shown_of_a_running_service_holds_its_calls(service: Service, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (copying,) = re.findall(r'(?m)^sqlite3 \S+ "(VACUUM INTO .+)"$', page)
+    ended = service.call(TrialCaller(speech=tone(2.0)))
+    copy = tmp_path / "copy.sqlite"
+    with closing(sqlite3.connect(tmp_path / "var" / "journal.sqlite")) as journal:
+        journal.execute(re.sub("'.*'", f"'{copy}'", copying))
+    with closing(sqlite3.connect(copy)) as journal:
+        assert journal.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        dumped = "\n".join(journal.iterdump())
+    assert ended.call_id in dumped
 
 
 @pytest.mark.parametrize("block", blocks("xml"))

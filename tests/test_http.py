@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from esl_voicemail.config.values import Address
 from esl_voicemail.http.exposition import exposition
 from esl_voicemail.http.server import REQUEST_SECONDS, HttpServer
+from esl_voicemail.log import Log
 from esl_voicemail.telemetry import Telemetry
 
 GET = "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -151,7 +152,8 @@ def test_metrics_written_in_pieces_are_what_the_library_writes_in_one(series):
 
 def test_a_scrape_of_hundreds_of_mailboxes_lets_others_have_their_turn(serve):
     """They would wait for all of it together: for most of a second, at 500 mailboxes."""
-    telemetry = Telemetry(map("box{}".format, range(300)), lambda: datetime.now(UTC), write=lambda _: None)
+    log = Log(lambda _: None, lambda: datetime.now(UTC))
+    telemetry = Telemetry(map("box{}".format, range(300)), lambda: datetime.now(UTC), log=log)
     turns, stop = 0, Event()
 
     def take_turns() -> None:

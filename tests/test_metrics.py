@@ -10,6 +10,7 @@ import gevent
 import pytest
 
 from esl_voicemail.errors import JournalError
+from esl_voicemail.log import Log
 from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULTS, SET_UP_FAULTS
 from esl_voicemail.model import (
     Attempt,
@@ -33,7 +34,7 @@ NOW = datetime(2026, 7, 15, 10, 30, tzinfo=UTC)
 
 @pytest.fixture
 def telemetry() -> Telemetry:
-    return Telemetry(["sales"], lambda: NOW, write=lambda _: None)
+    return Telemetry(["sales"], lambda: NOW, log=Log(lambda _: None, lambda: NOW))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from esl_voicemail import listening
+from esl_voicemail.log import Log
 from esl_voicemail.model import Content, Recording
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, Stage, TrialCaller
@@ -99,7 +100,9 @@ def test_a_caller_who_is_heard_is_said_to_be_and_measured(serving: Service) -> N
 
 
 def test_every_content_is_counted_from_the_start(tmp_path: Path) -> None:
-    telemetry = Telemetry(["sales"], lambda: datetime.now(UTC), write=lambda _: None)
+    telemetry = Telemetry(
+        ["sales"], lambda: datetime.now(UTC), log=Log(lambda _: None, lambda: datetime.now(UTC))
+    )
     for content in Content:
         labels = {"content": content.value}
         assert telemetry.registry.get_sample_value("voicemail_recordings_heard_total", labels) == 0
@@ -220,7 +223,7 @@ def of_call(path: Path, seconds: float) -> Recording:
 
 def test_a_recording_that_nobody_can_listen_to_goes_without_a_verdict(tmp_path: Path) -> None:
     said: list[str] = []
-    telemetry = Telemetry([], lambda: datetime.now(UTC), write=said.append)
+    telemetry = Telemetry([], lambda: datetime.now(UTC), log=Log(said.append, lambda: datetime.now(UTC)))
     content = save(tmp_path / "strange.wav", tone(2.0)).read_bytes()
     strange = content[:24] + (0xFFFFFFF0).to_bytes(4, "little") + content[28:]
     (tmp_path / "strange.wav").write_bytes(strange)
@@ -237,7 +240,7 @@ def test_threads_that_are_all_held_cost_a_caller_no_more_than_a_moment(
 ) -> None:
     monkeypatch.setattr(listening, "_SECONDS", 0.2)
     said: list[str] = []
-    telemetry = Telemetry([], lambda: datetime.now(UTC), write=said.append)
+    telemetry = Telemetry([], lambda: datetime.now(UTC), log=Log(said.append, lambda: datetime.now(UTC)))
     path = save(tmp_path / "a.wav", tone(2.0))
     workers, (held, release) = Workers(1), os.pipe()
     try:

@@ -132,6 +132,12 @@ class TestContents:
 
         assert example == (ROOT / "voicemail.yaml").read_bytes()
 
+    def test_the_wheel_holds_the_unit(self, wheel: Path) -> None:
+        with zipfile.ZipFile(wheel) as file:
+            unit = file.read(f"{DATA}/share/esl-voicemail/esl-voicemail.service")
+
+        assert unit == (ROOT / "docs" / "esl-voicemail.service").read_bytes()
+
     def test_the_wheel_holds_nothing_else(self, names: set[str]) -> None:
         about = f"esl_voicemail-{__version__}.dist-info/"
 

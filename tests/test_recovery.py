@@ -18,6 +18,7 @@ from esl_voicemail.config import Config, load
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
+from esl_voicemail.log import Log
 from esl_voicemail.model import PROBE, Call, Caller, CallResult, EndedBy, Reason
 from esl_voicemail.recovery import Recovery, Rhythm
 from esl_voicemail.spool import MARK, Spool
@@ -60,7 +61,7 @@ class House:
         self.moved = timedelta()
         self.ran = timedelta()
         self.clock = Clock(self.now, self.running)
-        self.telemetry = Telemetry(self.config.mailboxes, self.now, write=self.said.append)
+        self.telemetry = Telemetry(self.config.mailboxes, self.now, log=Log(self.said.append, self.now))
         self.in_progress: set[str] = set()
 
     def now(self) -> datetime:

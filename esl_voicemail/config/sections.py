@@ -107,9 +107,10 @@ class HttpSection(Section):
 
 
 class LogSection(Section):
-    """How log lines look."""
+    """How log lines look, and from which level on there are any."""
 
     format: Literal["logfmt", "json"] = "logfmt"
+    level: Literal["debug", "info", "warning", "error"] = "info"
     mask_numbers: StrictBool = True
 
 

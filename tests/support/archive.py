@@ -16,6 +16,7 @@ from esl_voicemail.config import load
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.journal.reader import Story
+from esl_voicemail.log import Log
 from esl_voicemail.model import Attempt, Call, Caller, CallResult, EndedBy, Reason
 from esl_voicemail.recovery import Recovery
 from esl_voicemail.telemetry import Telemetry
@@ -109,7 +110,7 @@ class Archive:
 
     def recover(self) -> None:
         """What a service does at its start: retention is part of it."""
-        telemetry = Telemetry(self.config.mailboxes, self.now, write=lambda line: None)
+        telemetry = Telemetry(self.config.mailboxes, self.now, log=Log(lambda line: None, self.now))
         mailboxes, workers = self.config.mailboxes, self._workers
         Recovery(
             self.journal,

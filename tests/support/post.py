@@ -25,6 +25,7 @@ from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import url_of
 from esl_voicemail.journal.reader import ToRecipient
 from esl_voicemail.journal.schema import attempts
+from esl_voicemail.log import Log
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.transport import SmtpTransport, Timeouts, Transport
 from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording
@@ -94,7 +95,7 @@ class Post:
         self.workers = Workers(4)
         settled = box or mailbox()
         self.telemetry = Telemetry(
-            [settled.key], lambda: self.now, write=lambda line: print(line, file=self.stream)
+            [settled.key], self.clock, log=Log(lambda line: print(line, file=self.stream), self.clock)
         )
         self.delivery = Delivery(
             self.journal.queue,
