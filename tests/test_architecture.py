@@ -14,7 +14,7 @@ PACKAGE = "esl_voicemail"
 
 # From the ground up: a module imports from the layers below its own, and from its own room.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"", "errors", "model", "verdict", "hours", "backoff", "window", "clock", "disk"}),
+    frozenset({"", "errors", "model", "verdict", "hours", "moments", "backoff", "window", "clock", "disk"}),
     frozenset(
         {
             "logline",
@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "scrape",
             "metrics",
             "causes",
+            "callers",
         }
     ),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
@@ -53,11 +54,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "numpy": ("audio",),
     "subprocess": ("speech", "program", "trial.demo"),
     "faster_whisper": ("whisper",),
+    "phonenumbers": ("callers", "config.values", "mail.forms"),
+    "wcwidth": ("cli.table",),
+    "shtab": ("cli.completion",),
 }
 
 # What decides has no edges: neither an event loop nor a wire nor a database, however far it imports.
 PURE = (
     "causes",
+    "callers",
+    "moments",
     "dialogue",
     "backoff",
     "window",

@@ -97,12 +97,12 @@ class TestUsage:
             (("call",), "esl-voicemail call: the following arguments are required: MAILBOX;"),
             (
                 ("messages", "list", "--most", "x"),
-                "esl-voicemail messages list: argument --most: must be a whole number, 1 or more, not 'x';",
+                "esl-voicemail messages list: argument --limit/--most: must be a whole number, 1 or more, not 'x';",
             ),
             *(
                 (
                     ("messages", "list", "--most", most),
-                    f"esl-voicemail messages list: argument --most: must be a whole number, 1 or more, not '{most}';",
+                    f"esl-voicemail messages list: argument --limit/--most: must be a whole number, 1 or more, not '{most}';",
                 )
                 for most in ("0", "-1", "1.5")
             ),

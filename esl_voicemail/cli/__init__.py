@@ -14,6 +14,7 @@ from esl_voicemail import __version__
 from esl_voicemail.cli import (
     call,
     check,
+    completion,
     dialplan,
     erase,
     greeting,
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     for group in (serve, check, call, messages, mailbox, greeting, dialplan, render, erase, transcribe):
         group.add(verbs, common)
+    completion.add(verbs, common, parser)
     return top
 
 
