@@ -23,6 +23,7 @@ from esl_voicemail.config.values import Address
 _CLIENTS_AT_MOST = 128
 # For a request with its answer and the silence before it, however lively the client is meanwhile.
 REQUEST_SECONDS = 10.0
+_METHODS = ("GET", "HEAD")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -115,10 +116,16 @@ class HttpServer:
             return _say(start, "500 Internal Server Error", "this failed; see the log")
 
     def _find(self, request: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        path = request.get("PATH_INFO", "")
+        method = request.get("REQUEST_METHOD", "")
+        if method not in _METHODS:
+            return _say(start, "405 Method Not Allowed", "ask by GET or HEAD", ("Allow", ", ".join(_METHODS)))
+        body = self._look_up(request.get("PATH_INFO", ""), request, start)
+        # What followed the head would be taken for the beginning of the next answer (RFC 9110, 9.3.2).
+        return [] if method == "HEAD" else body
+
+    def _look_up(self, path: str, request: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         if path == "/metrics":
-            answer: Iterable[bytes] = self._metrics(request, start)
-            return answer
+            return self._scrape(request, start)
         if path == "/healthz":
             return _say(start, "200 OK", "ok")
         if path == "/readyz":
@@ -127,8 +134,19 @@ class HttpServer:
             return _say(start, status, "\n".join(troubles) or "ready")
         return _say(start, "404 Not Found", "there are /metrics, /healthz and /readyz")
 
+    def _scrape(self, request: dict[str, Any], start: StartResponse) -> list[bytes]:
+        said: list[tuple[str, list[tuple[str, str]]]] = []
+        body = b"".join(
+            self._metrics(
+                {**request, "REQUEST_METHOD": "GET"}, lambda *words: said.append((words[0], words[1]))
+            )
+        )
+        status, headers = said[0]
+        start(status, [*headers, ("Content-Length", str(len(body)))])
+        return [body]
 
-def _say(start: StartResponse, status: str, text: str) -> list[bytes]:
+
+def _say(start: StartResponse, status: str, text: str, *more: tuple[str, str]) -> list[bytes]:
     body = f"{text}\n".encode()
-    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+    start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *more])
     return [body]
