@@ -57,6 +57,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "phonenumbers": ("callers", "config.values", "mail.forms"),
     "wcwidth": ("cli.table",),
     "shtab": ("cli.completion",),
+    "tqdm": ("cli.progress",),
 }
 
 # What decides has no edges: neither an event loop nor a wire nor a database, however far it imports.

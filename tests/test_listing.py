@@ -1,8 +1,6 @@
 """`messages list`: which calls it finds, how it shows them, and how it goes on as they come."""
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
@@ -24,6 +22,7 @@ from esl_voicemail.model import DeliveryState, VoicemailState
 from esl_voicemail.verdict import Bounced, Delivered, Held
 from tests.support.archive import ANNA, CALLER, JAN, OPERATOR, Archive
 from tests.support.service import until
+from tests.support.terminal import on_terminal
 
 OTHER = "+48600111222"
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -247,7 +246,7 @@ class TestTable:
         archive.keep(name="A name that is far longer than there is room for, 日本")
         archive.discard()
 
-        lines = on_terminal(archive, columns, "messages", "list")
+        lines = on_terminal(archive.folder, columns, "messages", "list").splitlines()
 
         assert len(lines) == 3 * lines_each
         assert max(map(width, lines)) <= columns
@@ -339,22 +338,3 @@ class TestFollow:
         following.wait_for(before, new)
         archive.sql("UPDATE deliveries SET state = 'bounced' WHERE message_id = ?", old)
         following.wait_for(before, new, old)
-
-
-def on_terminal(archive: Archive, columns: int, *arguments: str) -> list[str]:
-    """Run a command on a terminal so wide and return its lines."""
-    ours, theirs = pty.openpty()
-    done = subprocess.run(
-        [sys.executable, "-m", "esl_voicemail", *arguments],
-        cwd=archive.folder,
-        stdout=theirs,
-        env={**os.environ, "COLUMNS": str(columns)},
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0
-    # A terminal keeps some thousand letters for its reader, more than is said here.
-    said = os.read(ours, 1 << 16)
-    os.close(theirs)
-    os.close(ours)
-    return said.decode().splitlines()

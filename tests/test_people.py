@@ -564,7 +564,7 @@ class TestShown:
         shown = say("messages", "show", message_id)[1]
         story = json.loads(say("messages", "show", message_id, "--json")[1])
 
-        assert listed.splitlines()[1].endswith("1/2 delivered, 1 bounced")
+        assert listed.splitlines()[1].endswith("1/2 delivered, 1 bounced, report queued")
         assert f"to         {OPERATOR}, report of {first.recipient}: queued" in shown
         assert (story["recipients"], story["delivered"]) == (2, 1)
         assert {one["recipient"]: one["about"] for one in story["deliveries"]} == {

@@ -102,7 +102,10 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - a traceback tells a person nothing
-        print(f"esl-voicemail: {_fault(error)}; this is a fault of the program", file=sys.stderr)
+        print(
+            f"esl-voicemail: {_fault(error)}; this is a fault of the program: report it, with this line",
+            file=sys.stderr,
+        )
         return FAILED
     else:
         return code

@@ -44,7 +44,8 @@ def _erase(asked: argparse.Namespace) -> int:
         message_id, why = next(iter(receipt.stuck.items()))
         calls = _count(len(receipt.stuck), "call is", "calls are")
         raise VoicemailError(
-            f"{calls} not erased, as the audio cannot be removed: message {message_id}: {why}"
+            f"{calls} not erased, as the audio cannot be removed: message {message_id}: {why}; "
+            "mend that and run it again"
         )
     if receipt.still_open:
         calls = _count(len(receipt.still_open), "call has", "calls have")

@@ -162,12 +162,12 @@ class _Shown:
         is_wide = self._room is None or self._room >= _ONE_LINE
         self._parts = [(*_WHICH, *_FATE)] if is_wide else [_WHICH, _FATE]
         self.shown = self.failed = False
-        if not as_json:
-            self._lines([column.head for column in (*_WHICH, *_FATE)])
+        self._headed = as_json
 
     def all(self, found: Iterator[Summary | JournalError]) -> None:
         """Print them, in their order."""
         for one in found:
+            self._head()
             self.shown = True
             if isinstance(one, JournalError):
                 self.failed = True
@@ -176,7 +176,14 @@ class _Shown:
                 print(json.dumps(of_summary(one), ensure_ascii=False))
             else:
                 self._lines(self._cells(one))
+        self._head()
         sys.stdout.flush()
+
+    def _head(self) -> None:
+        """Head the table, once the journal could be read."""
+        if not self._headed:
+            self._lines([column.head for column in (*_WHICH, *_FATE)])
+        self._headed = True
 
     def _cells(self, one: Summary) -> list[str]:
         when = one.call.arrived_at.astimezone(zone_of(self._config, one.call.mailbox))
