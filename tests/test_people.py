@@ -551,7 +551,12 @@ class TestShown:
             still_open: (FAILED, "", f"message {still_open}: has no recording: open\n"),
             lost: (FAILED, "", f"message {lost}: has no recording: record_failed\n"),
             removed: (FAILED, "", f"message {removed}: its recording was removed, as it was to be\n"),
-            gone: (FAILED, "", f"message {gone}: its recording {path} is gone\n"),
+            gone: (
+                FAILED,
+                "",
+                f"message {gone}: its recording {path} is gone; put it back from a backup, "
+                f"or give it up with `esl-voicemail messages drop {gone}`\n",
+            ),
         }
 
     def test_a_report_is_shown_as_one_and_counted_as_no_recipient(self, archive: Archive, say: Say) -> None:
