@@ -4,24 +4,17 @@ First no mail is sent any more, then the audio goes, then each row forgets who c
 until all else is gone. Numbers are compared by what they mean, not by how they are written.
 """
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 
-import phonenumbers
-
+from esl_voicemail.callers import is_of
 from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.forgetting import Mail, Remembered
-from esl_voicemail.model import CALLER_NUMBER_CHARACTERS, one_line
 from esl_voicemail.spool import Spool
-
-# What people put between the digits of a number: spaces, dashes, brackets, marks that show nothing.
-_BETWEEN = {"Zs", "Pd", "Ps", "Pe", "Cf", "Cc"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +70,4 @@ def erase(
 
 
 def _is_of(call: Remembered, number: str, mailboxes: Mapping[str, Mailbox]) -> bool:
-    known = [one for one in (call.number, call.callback) if one]
-    asked = one_line(number, CALLER_NUMBER_CHARACTERS).casefold()
-    if asked in {one.casefold() for one in known}:
-        return True  # cut when it was written, it may mean nothing any more
-    region = mailbox_of(mailboxes, call.mailbox).region
-    return meaning(number, region) in {meaning(one, region) for one in known}
-
-
-@cache
-def meaning(number: str, region: str) -> str:
-    """Return what a number stands for, read by a region's habits: E.164 where it can be, else itself.
-
-    Empty for what is no number at all.
-    """
-    bare = "".join(
-        c
-        for c in unicodedata.normalize("NFKC", number)
-        if unicodedata.category(c) not in _BETWEEN | {"Po"} or c in "*#@:;"
-    )
-    digits = bare.removeprefix("+")
-    if not digits.isdecimal():
-        return number.strip().casefold() if any(c.isalnum() for c in bare) else ""
-    # A trunk may leave out the plus of an international number.
-    for fits in (phonenumbers.is_valid_number, phonenumbers.is_possible_number):
-        for written in (bare, f"+{digits}"):
-            try:
-                parsed = phonenumbers.parse(written, region)
-            except phonenumbers.NumberParseException:
-                continue
-            if fits(parsed):
-                return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    return phonenumbers.normalize_digits_only(digits)
+    return is_of(number, (call.number, call.callback), mailbox_of(mailboxes, call.mailbox).region)

@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "model",
             "verdict",
             "hours",
+            "moments",
             "backoff",
             "window",
             "clock",
@@ -42,6 +43,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "scrape",
             "metrics",
             "causes",
+            "callers",
         }
     ),
     frozenset({"config", "audio", "dialogue", "journal", "telemetry", "esl.frames"}),
@@ -86,11 +88,17 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "numpy": ("audio",),
     "subprocess": ("speech", "program", "trial.demo"),
     "faster_whisper": ("whisper",),
+    "phonenumbers": ("callers", "config.values", "mail.forms"),
+    "wcwidth": ("cli.table",),
+    "shtab": ("cli.completion",),
+    "tqdm": ("cli.progress",),
 }
 
 # What decides has no edges: neither an event loop nor a wire nor a database, however far it imports.
 PURE = (
     "causes",
+    "callers",
+    "moments",
     "dialogue",
     "backoff",
     "window",

@@ -84,13 +84,18 @@ class TestJournal:
     def test_one_that_is_cut_short_is_told(self, config: Config, journal: Path) -> None:
         journal.write_bytes(journal.read_bytes()[:3000])
 
-        assert self.said(config) == "the journal cannot be read: database disk image is malformed"
+        assert self.said(config) == (
+            "the journal cannot be read: database disk image is malformed; put it back from a backup"
+        )
 
     def test_a_file_that_is_none_is_told(self, config: Config) -> None:
         config.directory.mkdir()
         (config.directory / FILE).write_text("These are not the rows you are looking for. " * 100)
 
-        assert self.said(config) == "the journal cannot be read: file is not a database"
+        assert (
+            self.said(config)
+            == "the journal cannot be read: file is not a database; put it back from a backup"
+        )
 
     def test_a_folder_in_its_place_is_told(self, config: Config) -> None:
         (config.directory / FILE).mkdir(parents=True)

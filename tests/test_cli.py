@@ -97,12 +97,12 @@ class TestUsage:
             (("call",), "esl-voicemail call: the following arguments are required: MAILBOX;"),
             (
                 ("messages", "list", "--most", "x"),
-                "esl-voicemail messages list: argument --most: must be a whole number, 1 or more, not 'x';",
+                "esl-voicemail messages list: argument --limit/--most: must be a whole number, 1 or more, not 'x';",
             ),
             *(
                 (
                     ("messages", "list", "--most", most),
-                    f"esl-voicemail messages list: argument --most: must be a whole number, 1 or more, not '{most}';",
+                    f"esl-voicemail messages list: argument --limit/--most: must be a whole number, 1 or more, not '{most}';",
                 )
                 for most in ("0", "-1", "1.5")
             ),
@@ -227,7 +227,7 @@ BROKEN = {
     ),
     "a journal that is no database": Broken(
         f"{SALES}storage:\n  directory: ./disk\n",
-        "voicemail.yaml:5: storage.directory: FOLDER/disk/journal.sqlite: the journal cannot be read: file is not a database",
+        "voicemail.yaml:5: storage.directory: FOLDER/disk/journal.sqlite: the journal cannot be read: file is not a database; put it back from a backup",
         lambda folder: ((folder / "disk").mkdir(), (folder / "disk" / "journal.sqlite").write_text("no" * 999)),
     ),
     "a password that is missing": Broken(
@@ -614,7 +614,7 @@ class TestMessages:
 
         assert (done.returncode, done.stdout) == (FAILED, "")
         assert said_in_one_line(done) == (
-            f"{tmp_path}/var/journal.sqlite: the journal cannot be read: file is not a database"
+            f"{tmp_path}/var/journal.sqlite: the journal cannot be read: file is not a database; put it back from a backup"
         )
 
     def test_more_calls_than_there_can_be_are_all(self, told: Told) -> None:
@@ -882,7 +882,9 @@ class TestCall:
         assert re.fullmatch("message [0-9A-Z]{26} kept for 2 recipients", kept.stdout.splitlines()[-1])
         (call_id,) = re.findall("^call ([^:]+): recorded ", short.stdout, re.MULTILINE)
         assert short.returncode == FAILED
-        assert said_in_one_line(short) == f"call {call_id}: no message kept: too_short"
+        assert said_in_one_line(short) == (
+            f"call {call_id}: no message kept: too_short; `esl-voicemail messages show {call_id}` tells more"
+        )
         assert refused.returncode == FAILED
         assert said_in_one_line(refused).startswith("the service handed the call back to the dialplan: ")
 
@@ -915,7 +917,7 @@ class TestFault:
         source = (Path(esl_voicemail.__file__).parent / "cli" / "mailbox.py").read_text().splitlines()
         (line,) = capsys.readouterr().err.splitlines()
         said = re.fullmatch(
-            r"esl-voicemail: (.*) \(at esl_voicemail/cli/mailbox\.py:(\d+)\); this is a fault of the program",
+            r"esl-voicemail: (.*) \(at esl_voicemail/cli/mailbox\.py:(\d+)\); this is a fault of the program: report it, with this line",
             line,
         )
         assert said

@@ -16,8 +16,8 @@ import gevent
 import pytest
 from alembic import command as alembic
 
+from esl_voicemail.callers import meaning
 from esl_voicemail.cli import run
-from esl_voicemail.erasure import meaning
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.esl.arrival import read_call
 from esl_voicemail.esl.frames import Headers

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from typing import Any
 
 import gevent
@@ -195,6 +196,34 @@ def test_however_many_ask_one_answer_is_written_at_a_time(serve):
     gevent.joinall(asked, timeout=30, raise_error=True)
     assert [one.value[0] for one in asked] == [200] * 10
     assert most == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/else"])
+def test_a_question_by_head_has_the_head_of_the_answer_and_nothing_behind_it(serve, path):
+    """A probe that keeps its connection would take a body for the next answer's beginning."""
+    registry = CollectorRegistry()
+    Gauge("apples", "In the basket.", registry=registry).set(3)
+    server = serve(registry, troubles=lambda: ["no disk"])
+    with closing(HTTPConnection(server.address.host, server.address.port, timeout=10)) as client:
+        heads = []
+        for method in ("HEAD", "GET", "HEAD", "GET"):
+            client.request(method, path)
+            answer = client.getresponse()
+            body = answer.read()
+            heads.append((answer.status, answer.headers["Content-Type"], answer.headers["Content-Length"]))
+            assert len(body) == (int(answer.headers["Content-Length"]) if method == "GET" else 0)
+    assert heads == [heads[0]] * 4
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_nothing_can_be_done_here_but_to_ask(serve, method):
+    server = serve()
+    with closing(HTTPConnection(server.address.host, server.address.port, timeout=10)) as client:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            client.request(method, path, body=b"x")
+            answer = client.getresponse()
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+            assert answer.read() == b"ask by GET or HEAD\n"
 
 
 # --- our own faults ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from esl_voicemail.journal import Journal, JournalEditor, JournalReader
 from esl_voicemail.journal.editor import DROP, HOLD, RETRY
 from esl_voicemail.journal.engine import FILE, migrate, open_engine, url_of
 from esl_voicemail.journal.forgetting import Kept
+from esl_voicemail.journal.history import earlier_calls
 from esl_voicemail.journal.schema import attempts, deliveries, metadata, voicemails
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import (
@@ -269,11 +271,16 @@ def test_earlier_calls_are_read_by_index_and_are_bounded(journal, writer):
     earlier = claimed(journal).voicemail.earlier
     assert len(earlier) == 200
     assert earlier[-1].arrived_at == NOW - timedelta(seconds=1)
-    asked = (
-        "EXPLAIN QUERY PLAN SELECT arrived_at, state FROM voicemails WHERE caller_number = 'x'"
-        " AND arrived_at BETWEEN 1 AND 2 AND mailbox = 'x' ORDER BY arrived_at DESC"
-    )
-    (plan,) = writer.write(lambda db: db.exec_driver_sql(asked).all())
+
+    def plan_of(db: Connection) -> list[Any]:
+        newest = db.execute(select(voicemails).order_by(voicemails.c.arrived_at.desc())).first()
+        asked: list[tuple[str, Any]] = []
+        event.listen(db, "before_cursor_execute", lambda *about: asked.append((about[2], about[3])))
+        earlier_calls(db, newest)
+        [(statement, values)] = asked
+        return list(db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values))
+
+    (plan,) = writer.write(plan_of)
     assert "USING INDEX voicemails_caller (caller_number=? AND arrived_at>? AND arrived_at<?)" in plan[3]
 
 
@@ -768,9 +775,9 @@ def test_a_call_whose_row_came_too_late_is_closed_and_nobody_is_told(tmp_path):
         journal.begin(message_id, new_call(), "sales.late.wav", 0.1, ["anna@example.com"])
     other.execute("ROLLBACK")
     other.close()
-    until(lambda: JournalReader(tmp_path, tmp_path).list()[0], "the row is there")
+    until(lambda: list(JournalReader(tmp_path, tmp_path).find()), "the row is there")
     assert journal.open_calls() == ([], [])
-    [late] = JournalReader(tmp_path, tmp_path).list()[0]
+    [late] = list(JournalReader(tmp_path, tmp_path).find())
     assert (late.state, late.result, late.recipients) == ("discarded", "failed", 0)
     journal.close()
 
@@ -781,6 +788,7 @@ _KEEPS_AND_WAITS = """
 from gevent import monkey
 monkey.patch_all()
 import sys
+from itertools import islice
 from pathlib import Path
 from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import url_of
@@ -833,7 +841,7 @@ def test_opening_again_migrates_nothing_and_loses_nothing(tmp_path):
         assert [one.message_id for one in journal.open_calls()[0]] == ids
         journal.close()
     database = sqlite3.connect(tmp_path / FILE)
-    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0004",)]
+    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0005",)]
     database.close()
 
 
@@ -870,19 +878,19 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_the_reader_sees_what_is_committed_while_the_writer_goes_on(journal, reader):
-    assert reader.list() == ([], [])
+    assert list(reader.find()) == []
     first = kept(journal, "anna@example.com", "jan@example.com")
-    assert [(one.message_id, one.state, one.recipients, one.delivered) for one in reader.list()[0]] == [
+    assert [(one.message_id, one.state, one.recipients, one.delivered) for one in list(reader.find())] == [
         (first, "kept", 2, 0)
     ]
     attempt = journal.queue.claim(1, NOW, DOMAIN)[0]
     assert journal.queue.mark(attempt, Delivered(250, "ok"), NOW, 1)
     second = begun(journal, NOW + MINUTE)
-    assert [(one.message_id, one.state, one.recipients, one.delivered) for one in reader.list()[0]] == [
+    assert [(one.message_id, one.state, one.recipients, one.delivered) for one in list(reader.find())] == [
         (second, "open", 0, 0),
         (first, "kept", 2, 1),
     ]
-    assert [one.message_id for one in reader.list(1)[0]] == [second]
+    assert [one.message_id for one in islice(reader.find(at_once=1), 1)] == [second]
 
 
 def test_the_reader_holds_up_no_writer_in_the_middle_of_a_read(journal, reader):
@@ -890,7 +898,7 @@ def test_the_reader_holds_up_no_writer_in_the_middle_of_a_read(journal, reader):
     with reader._connected() as db:
         db.execute(select(attempts)).all()
         begun(journal)
-    assert len(reader.list()[0]) == 2
+    assert len(list(reader.find())) == 2
 
 
 def test_a_story_is_found_by_message_and_by_call(journal, reader, tmp_path):
@@ -914,7 +922,7 @@ def test_the_reader_needs_a_journal(tmp_path):
 def test_the_reader_refuses_what_is_no_journal(tmp_path):
     (tmp_path / FILE).write_bytes(b"nothing to see" * 1000)
     with pytest.raises(JournalError, match="cannot be read"):
-        JournalReader(tmp_path, tmp_path).list()
+        list(JournalReader(tmp_path, tmp_path).find())
 
 
 def test_the_writers_thread_ends_with_the_journal(tmp_path):

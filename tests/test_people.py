@@ -551,7 +551,12 @@ class TestShown:
             still_open: (FAILED, "", f"message {still_open}: has no recording: open\n"),
             lost: (FAILED, "", f"message {lost}: has no recording: record_failed\n"),
             removed: (FAILED, "", f"message {removed}: its recording was removed, as it was to be\n"),
-            gone: (FAILED, "", f"message {gone}: its recording {path} is gone\n"),
+            gone: (
+                FAILED,
+                "",
+                f"message {gone}: its recording {path} is gone; put it back from a backup, "
+                f"or give it up with `esl-voicemail messages drop {gone}`\n",
+            ),
         }
 
     def test_a_report_is_shown_as_one_and_counted_as_no_recipient(self, archive: Archive, say: Say) -> None:
@@ -564,7 +569,7 @@ class TestShown:
         shown = say("messages", "show", message_id)[1]
         story = json.loads(say("messages", "show", message_id, "--json")[1])
 
-        assert listed.splitlines()[1].endswith("1/2 delivered, 1 bounced")
+        assert listed.splitlines()[1].endswith("1/2 delivered, 1 bounced, report queued")
         assert f"to         {OPERATOR}, report of {first.recipient}: queued" in shown
         assert (story["recipients"], story["delivered"]) == (2, 1)
         assert {one["recipient"]: one["about"] for one in story["deliveries"]} == {

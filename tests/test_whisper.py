@@ -62,7 +62,10 @@ class TestWhatIsMissing:
 
     def test_a_recording_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         said = command("transcribe", "--model", str(tmp_path), "no.wav", folder=tmp_path)
-        assert (said.returncode, said.stderr) == (1, "no.wav: there is no such recording\n")
+        assert (said.returncode, said.stderr) == (
+            1,
+            "no.wav: there is no such recording; `esl-voicemail messages audio ID` says where one is\n",
+        )
 
     @pytest.mark.parametrize("threads", ["0", "-1", "two"])
     def test_a_number_of_threads_that_is_none_is_64(self, tmp_path: Path, threads: str) -> None:

@@ -14,6 +14,7 @@ from esl_voicemail import __version__
 from esl_voicemail.cli import (
     call,
     check,
+    completion,
     dialplan,
     erase,
     greeting,
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
         transcribe,
     ):
         group.add(verbs, common)
+    completion.add(verbs, common, parser)
     return top
 
 
@@ -113,7 +115,10 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - a traceback tells a person nothing
-        print(f"esl-voicemail: {_fault(error)}; this is a fault of the program", file=sys.stderr)
+        print(
+            f"esl-voicemail: {_fault(error)}; this is a fault of the program: report it, with this line",
+            file=sys.stderr,
+        )
         return FAILED
     else:
         return code

@@ -27,6 +27,10 @@ _PACE = 20.0
 # How long the service may take to make the recording safe.
 _KEEPING_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 0.05
+_REMEDIES = {
+    "refused": "; is the mailbox one of `esl-voicemail mailbox list`, or are there too many calls?",
+    "failed": "; /readyz and the log say why nothing can be recorded",
+}
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -59,10 +63,15 @@ def _call(asked: argparse.Namespace) -> int:
     for application, argument in ended.applications:
         print(f"  {application} {argument}".rstrip())
     if ended.error:
-        raise VoicemailError(f"the trial call failed: {ended.error}")
+        raise VoicemailError(
+            f"the trial call failed: {ended.error}; the service's log says what became of it"
+        )
     if ended.handed_back:
         result = ended.variables.get("voicemail_result", "nothing")
-        raise VoicemailError(f"the service handed the call back to the dialplan: voicemail_result={result}")
+        raise VoicemailError(
+            f"the service handed the call back to the dialplan: voicemail_result={result}"
+            + _REMEDIES.get(result, "")
+        )
     print(f"call {ended.call_id}: recorded {ended.recorded_ms / 1000:.1f} s, ended by {ended.hangup_cause}")
     print(_left(config, ended.call_id))
     return 0
@@ -78,7 +87,10 @@ def _left(config: Config, call_id: str) -> str:
     finally:
         reader.close()
     if story is None:
-        raise VoicemailError(f"call {call_id}: the journal in {config.directory} knows nothing of it")
+        raise VoicemailError(
+            f"call {call_id}: the journal in {config.directory} knows nothing of it; "
+            "is the service running with this configuration?"
+        )
     one = story.summary
     if one.state == VoicemailState.KEPT:
         return f"message {one.message_id} kept for {one.recipients} recipient{'s' * (one.recipients != 1)}"
@@ -86,7 +98,10 @@ def _left(config: Config, call_id: str) -> str:
         raise VoicemailError(
             f"call {call_id}: no message kept yet; see `esl-voicemail messages show {one.message_id}`"
         )
-    raise VoicemailError(f"call {call_id}: no message kept: {one.result or one.state}")
+    raise VoicemailError(
+        f"call {call_id}: no message kept: {one.result or one.state}; "
+        f"`esl-voicemail messages show {call_id}` tells more"
+    )
 
 
 def _is_open(story: Story | None) -> bool:

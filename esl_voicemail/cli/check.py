@@ -81,5 +81,5 @@ def _ask_server(config: Config) -> None:
     if refused:
         raise CannotReachError(
             f"{transport.host}:{transport.port}: {len(refused)} of {len(recipients)} recipients not taken; "
-            f"the first: {refused[0]}"
+            f"the first: {refused[0]}; mend the addresses, or ask whoever runs the server"
         )

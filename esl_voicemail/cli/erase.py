@@ -6,12 +6,13 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from esl_voicemail.callers import meaning
 from esl_voicemail.checks import spool_of
+from esl_voicemail.cli.arguments import caller_number
 from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
-from esl_voicemail.erasure import Erased, Receipt, erase, meaning
+from esl_voicemail.erasure import Erased, Receipt, erase
 from esl_voicemail.errors import StorageBusyError, VoicemailError
-from esl_voicemail.esl.arrival import WITHHELD
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.forgetting import Mail, Remembered
 from esl_voicemail.model import DeliveryState
@@ -23,17 +24,10 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
         "erase", parents=[common], help="remove all that is kept of one caller, and print a receipt"
     )
     verb.add_argument(
-        "--caller", metavar="NUMBER", type=_number, required=True, help="best with its country code"
+        "--caller", metavar="NUMBER", type=caller_number, required=True, help="best with its country code"
     )
     verb.add_argument("--json", action="store_true", help="the receipt as one JSON object")
     verb.set_defaults(run=_erase)
-
-
-def _number(text: str) -> str:
-    number = text.strip()
-    if number.lower() in WITHHELD or not any(c.isalnum() for c in number):
-        raise argparse.ArgumentTypeError(f"must be a number that called, not {text!r}")
-    return number
 
 
 def _erase(asked: argparse.Namespace) -> int:
@@ -50,7 +44,8 @@ def _erase(asked: argparse.Namespace) -> int:
         message_id, why = next(iter(receipt.stuck.items()))
         calls = _count(len(receipt.stuck), "call is", "calls are")
         raise VoicemailError(
-            f"{calls} not erased, as the audio cannot be removed: message {message_id}: {why}"
+            f"{calls} not erased, as the audio cannot be removed: message {message_id}: {why}; "
+            "mend that and run it again"
         )
     if receipt.still_open:
         calls = _count(len(receipt.still_open), "call has", "calls have")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from esl_voicemail.checks import spool_of
+from esl_voicemail.cli.progress import shown
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import VoicemailError
@@ -76,7 +77,7 @@ def _change_all(config: Config, state: DeliveryState, verb: Verb, to: str | None
     found: list[Changed] = []
     try:
         with JournalEditor(config.directory, config.recordings) as journal:
-            found.extend(journal.change_all(state, verb, datetime.now(UTC), to))
+            found.extend(shown(journal.change_all(state, verb, datetime.now(UTC), to), "mails"))
     finally:
         # Afterwards, so that a reader who goes away stops nothing; and whatever happened, what was done.
         for mail in found:
@@ -118,7 +119,10 @@ def _recording(found: Story) -> Path:
     if (one.state != VoicemailState.KEPT and one.result not in EMPTY) or found.recording is None:
         raise VoicemailError(f"message {one.message_id}: has no recording: {one.result or one.state}")
     if not found.recording.is_file():
-        raise VoicemailError(f"message {one.message_id}: its recording {found.recording} is gone")
+        raise VoicemailError(
+            f"message {one.message_id}: its recording {found.recording} is gone; "
+            f"put it back from a backup, or give it up with `esl-voicemail messages drop {one.message_id}`"
+        )
     return found.recording
 
 

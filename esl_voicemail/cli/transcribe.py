@@ -28,7 +28,9 @@ def _transcribe(asked: argparse.Namespace) -> int:
     elif Path(asked.audio).is_file():
         text = transcribe(asked.model, Path(asked.audio), asked.language, asked.threads)
     else:
-        raise TranscriptError(f"{asked.audio}: there is no such recording")
+        raise TranscriptError(
+            f"{asked.audio}: there is no such recording; `esl-voicemail messages audio ID` says where one is"
+        )
     print(text)
     return 0
 

@@ -24,6 +24,7 @@ from esl_voicemail.http.exposition import CONTENT_TYPE, exposition
 _CLIENTS_AT_MOST = 128
 # For a request with its answer and the silence before it, however lively the client is meanwhile.
 REQUEST_SECONDS = 10.0
+_METHODS = ("GET", "HEAD")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -118,7 +119,14 @@ class HttpServer:
             return _say(start, "500 Internal Server Error", "this failed; see the log")
 
     def _find(self, request: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
-        path = request.get("PATH_INFO", "")
+        method = request.get("REQUEST_METHOD", "")
+        if method not in _METHODS:
+            return _say(start, "405 Method Not Allowed", "ask by GET or HEAD", ("Allow", ", ".join(_METHODS)))
+        body = self._look_up(request.get("PATH_INFO", ""), start)
+        # What followed the head would be taken for the beginning of the next answer (RFC 9110, 9.3.2).
+        return [] if method == "HEAD" else body
+
+    def _look_up(self, path: str, start: StartResponse) -> Iterable[bytes]:
         if path == "/metrics":
             with self._one_at_a_time:
                 return _answer(start, "200 OK", CONTENT_TYPE, exposition(self._registry))
@@ -131,10 +139,12 @@ class HttpServer:
         return _say(start, "404 Not Found", "there are /metrics, /healthz and /readyz")
 
 
-def _say(start: StartResponse, status: str, text: str) -> list[bytes]:
-    return _answer(start, status, "text/plain; charset=utf-8", f"{text}\n".encode())
+def _say(start: StartResponse, status: str, text: str, *more: tuple[str, str]) -> list[bytes]:
+    return _answer(start, status, "text/plain; charset=utf-8", f"{text}\n".encode(), *more)
 
 
-def _answer(start: StartResponse, status: str, content_type: str, body: bytes) -> list[bytes]:
-    start(status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+def _answer(
+    start: StartResponse, status: str, content_type: str, body: bytes, *more: tuple[str, str]
+) -> list[bytes]:
+    start(status, [("Content-Type", content_type), ("Content-Length", str(len(body))), *more])
     return [body]

@@ -33,6 +33,7 @@ _WRITING = (
     f"busy_timeout={_BUSY_MS}",
 )
 _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_NO_DATABASE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _READING = ("query_only=ON", f"busy_timeout={_BUSY_MS}")
 
 
@@ -192,11 +193,13 @@ def expect_current(engine: Engine) -> None:
 def refused(engine: Engine, how: str, error: Exception) -> VoicemailError:
     """Return what the database said, with its file: StorageBusyError when another only holds it."""
     said = getattr(error, "orig", None) or error
-    if getattr(said, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    code = getattr(said, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageBusyError(f"{engine.url.database}: the journal is busy; try again")
-    if getattr(said, "sqlite_errorcode", 0) & 0xFF in _DISK:
+    if code in _DISK:
         return DiskError(f"{engine.url.database}: the journal {how}: {said}; is its disk full or read-only?")
-    return JournalError(f"{engine.url.database}: the journal {how}: {said}")
+    remedy = "; put it back from a backup" if code in _NO_DATABASE else ""
+    return JournalError(f"{engine.url.database}: the journal {how}: {said}{remedy}")
 
 
 def _empty(path: Path | str | None) -> JournalError:
@@ -204,7 +207,9 @@ def _empty(path: Path | str | None) -> JournalError:
 
 
 def _newer(engine: Engine, error: CommandError) -> JournalError:
-    return JournalError(f"{engine.url.database}: the journal was written by a newer version: {error}")
+    return JournalError(
+        f"{engine.url.database}: the journal was written by a newer version: {error}; install that one"
+    )
 
 
 def _migrations() -> AlembicConfig:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, literal_column, select
 
 from esl_voicemail.journal.schema import from_ms, to_ms, voicemails
 from esl_voicemail.model import EarlierCall, VoicemailState
@@ -26,7 +26,8 @@ def earlier_calls(db: Connection, row: Row[Any]) -> tuple[EarlierCall, ...]:
         .where(
             voicemails.c.caller_number == row.caller_number,
             voicemails.c.arrived_at.between(since, row.arrived_at),
-            voicemails.c.mailbox == row.mailbox,
+            # The plus keeps SQLite from another index, by which a mailbox's every call of the day is read.
+            literal_column("+voicemails.mailbox") == row.mailbox,
             voicemails.c.message_id != row.message_id,
         )
         .order_by(voicemails.c.arrived_at.desc())

@@ -1,48 +1,25 @@
 """The journal read by the command line, beside a running service or without one; it writes nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, or_, select
+from sqlalchemy import Connection, Row, Select, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import expect_current, expect_one, open_engine, refused, url_of
 from esl_voicemail.journal.history import earlier_calls
-from esl_voicemail.journal.rows import call_of_row, hearing_of_row, voicemail_of_row
+from esl_voicemail.journal.listing import Summary, Wanted, newest_ids, page, summaries, written
+from esl_voicemail.journal.rows import reading, voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, voicemails
-from esl_voicemail.model import PROBE, Call, DeliveryState, Hearing, Voicemail, VoicemailState
+from esl_voicemail.model import Voicemail, VoicemailState
 
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One line of `messages list`; `deliveries` counts the recipients by the state of their mail.
-
-    Reports to the operator are no recipients'. Once `forgotten_at` is set, nothing says who called.
-    """
-
-    message_id: str
-    call: Call
-    state: str
-    result: str | None
-    duration_ms: int | None
-    hearing: Hearing | None
-    forgotten_at: datetime | None
-    deliveries: Mapping[str, int]
-
-    @property
-    def recipients(self) -> int:
-        """How many the message is for."""
-        return sum(self.deliveries.values())
-
-    @property
-    def delivered(self) -> int:
-        """How many have it."""
-        return self.deliveries.get(DeliveryState.DELIVERED.value, 0)
+EVERY = Wanted()
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,53 +91,54 @@ class JournalReader:
         """Let the database go."""
         self._engine.dispose()
 
-    def list(self, most: int = 50, *, probes: bool = False) -> tuple[list[Summary], list[str]]:
-        """Return the newest calls, newest first, and why any of them cannot be shown, one line each.
+    def find(self, wanted: Wanted = EVERY, at_once: int = _AT_ONCE) -> Iterator[Summary | JournalError]:
+        """Find calls, newest first; an error stands for one that cannot be shown, and says why.
 
-        `probes`: those of the probe too.
+        They are read some at a time, so whoever takes long to look at them keeps nobody from the journal.
         """
-        statement = _summaries().order_by(voicemails.c.arrived_at.desc()).limit(most)
-        if not probes:
-            statement = statement.where(voicemails.c.mailbox != PROBE)
-        found: list[Summary] = []
-        unreadable: list[str] = []
+        last: Row[Any] | None = None
+        while True:
+            with self._connected() as db:
+                rows = page(db, wanted, min(at_once, _AT_ONCE), last)
+                found = list(summaries(db, rows))
+            yield from found
+            if len(rows) < min(at_once, _AT_ONCE):
+                return
+            last = rows[-1]
+
+    def newest(self, wanted: Wanted, most: int) -> list[tuple[str, datetime]]:
+        """Return the ids of the newest calls that are asked for, newest first, and when each came."""
         with self._connected() as db:
-            for row in db.execute(statement):
-                try:
-                    found.append(_summary(row))
-                except JournalError as error:
-                    unreadable.append(str(error))
-        return found, unreadable
+            return newest_ids(db, wanted, most)
+
+    def written(self, number: str, ending: str) -> set[str]:
+        """Return, as they are written, the numbers that may be this one, by the digits it ends in."""
+        with self._connected() as db:
+            return written(db, number, ending)
 
     def show(self, name: str) -> Story | None:
         """Return the story of a message by its id, or of the newest of a call's by the call's UUID."""
-        statement = _summaries().where(
-            or_(voicemails.c.message_id == name.upper(), voicemails.c.call_id == name)
-        )
         with self._connected() as db:
-            row = db.execute(statement.order_by(voicemails.c.arrived_at.desc()).limit(1)).first()
+            row = db.execute(_named(name)).first()
             if row is None:
                 return None
-            with _reading(row):
-                return self._story(db, row)
+            (summary,) = summaries(db, [row])
+            if isinstance(summary, JournalError):
+                raise summary
+            with reading(row):
+                return self._story(db, row, summary)
 
     def voicemail(self, name: str) -> Voicemail | None:
         """Return a closed call, with its message or without one, by its message's id or its own UUID."""
-        statement = (
-            select(voicemails)
-            .where(or_(voicemails.c.message_id == name.upper(), voicemails.c.call_id == name))
-            .where(voicemails.c.state != VoicemailState.OPEN.value)
-            .order_by(voicemails.c.arrived_at.desc())
-            .limit(1)
-        )
+        closed = voicemails.c.state != VoicemailState.OPEN.value
         with self._connected() as db:
-            row = db.execute(statement).first()
+            row = db.execute(_named(name).where(closed)).first()
             if row is None:
                 return None
-            with _reading(row):
+            with reading(row):
                 return voicemail_of_row(row, self._recordings, earlier_calls(db, row))
 
-    def _story(self, db: Connection, row: Row[Any]) -> Story:
+    def _story(self, db: Connection, row: Row[Any], summary: Summary) -> Story:
         to = db.execute(
             select(deliveries)
             .where(deliveries.c.message_id == row.message_id)
@@ -175,7 +153,7 @@ class JournalReader:
                 TriedOnce(one.number, from_ms(one.ended_at), one.duration_ms, one.result, one.code, one.reply)
             )
         return Story(
-            summary=_summary(row),
+            summary=summary,
             recording=self._recordings / row.recording_file,
             size=row.size,
             sha256=row.sha256,
@@ -201,47 +179,9 @@ class JournalReader:
         )
 
 
-def _summaries() -> Any:
-    to = deliveries.alias()
-    counts = (
-        select(
-            to.c.message_id,
-            *(
-                func.sum(case((to.c.state == state.value, 1), else_=0)).label(f"to_{state}")
-                for state in DeliveryState
-            ),
-        )
-        .where(to.c.about == 0)
-        .group_by(to.c.message_id)
-        .subquery()
-    )
-    columns = (counts.c[f"to_{state}"] for state in DeliveryState)
-    return select(voicemails, *columns).outerjoin(counts, counts.c.message_id == voicemails.c.message_id)
-
-
-@contextmanager
-def _reading(row: Row[Any]) -> Iterator[None]:
-    """Say which row it is that another version, or another program, has written."""
-    try:
-        yield
-    except (ValueError, TypeError, OverflowError) as error:
-        raise JournalError(f"message {row.message_id}: its row cannot be read: {error}") from error
-
-
-def _summary(row: Row[Any]) -> Summary:
-    with _reading(row):
-        return Summary(
-            message_id=row.message_id,
-            call=call_of_row(row),
-            state=row.state,
-            result=row.result,
-            duration_ms=row.duration_ms,
-            hearing=hearing_of_row(row),
-            forgotten_at=_moment(row.forgotten_at),
-            deliveries={
-                state.value: count for state in DeliveryState if (count := getattr(row, f"to_{state}"))
-            },
-        )
+def _named(name: str) -> Select[Any]:
+    named = or_(voicemails.c.message_id == name.upper(), voicemails.c.call_id == name)
+    return select(voicemails).where(named).order_by(voicemails.c.arrived_at.desc()).limit(1)
 
 
 def _moment(ms: int | None) -> datetime | None:

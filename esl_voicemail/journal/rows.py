@@ -1,10 +1,13 @@
 """Between rows and the values of `model`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row
 
+from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.schema import from_ms, to_ms
 from esl_voicemail.model import (
     Call,
@@ -114,3 +117,12 @@ def hearing_of_row(row: Row[Any]) -> Hearing | None:
     if row.content is None:
         return None
     return Hearing(Content(row.content), row.speech_ms, row.level_db, bool(row.clipped))
+
+
+@contextmanager
+def reading(row: Row[Any]) -> Iterator[None]:
+    """Say which row it is that another version, or another program, has written."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise JournalError(f"message {row.message_id}: its row cannot be read: {error}") from error

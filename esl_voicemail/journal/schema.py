@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -60,6 +61,9 @@ voicemails = Table(
     Index("voicemails_call_id", "call_id"),
     Index("voicemails_state", "state", "arrived_at"),
     Index("voicemails_caller", "caller_number", "arrived_at"),
+    Index("voicemails_arrived", "arrived_at"),
+    Index("voicemails_mailbox", "mailbox", "arrived_at"),
+    Index("voicemails_callback", "callback", sqlite_where=text("callback != ''")),
     Index("voicemails_forgotten", "forgotten_at", "closed_at"),
 )
 

@@ -20,6 +20,7 @@ monkey.patch_all()
 
 from gevent.pool import Pool
 
+from esl_voicemail.cli.progress import shown
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.service import Service, running, until
 from tests.support.speech import tone
@@ -48,7 +49,8 @@ def _calls(service: Service, seconds: float) -> dict[str, Any]:
     service.call(caller, pace=math.inf)
     until(lambda: _delivered(service) == 1, "the first mail")
     before, began = cpu_seconds(service.process.pid), time.monotonic()
-    ended = list(Pool(AT_ONCE).imap_unordered(lambda _: service.call(caller, pace=math.inf), range(CALLS)))
+    placed = Pool(AT_ONCE).imap_unordered(lambda _: service.call(caller, pace=math.inf), range(CALLS))
+    ended = list(shown(placed, "calls", CALLS))
     called = time.monotonic()
     until(lambda: _delivered(service) == CALLS + 1, "all mails", 300)
     done = time.monotonic()
