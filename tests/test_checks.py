@@ -236,6 +236,7 @@ class TestRights:
         become = (
             "import contextlib, io, os, sys\n"
             "from esl_voicemail.__main__ import run\n"
+            "import esl_voicemail.app\n"
             # Imports what it needs while it may.
             "with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):\n"
             "    run(['check', *sys.argv[2:]])\n"

@@ -195,7 +195,10 @@ def test_audio_that_is_gone_cannot_be_kept(serving: Service) -> None:
     (audio,) = serving.recordings.glob(f"*{line['message']}*")
     audio.unlink()
     refused = command("messages", "keep", line["call"], folder=serving.folder).stderr
-    assert refused == f"message {line['message']}: its recording {audio} is gone\n"
+    assert refused == (
+        f"message {line['message']}: its recording {audio} is gone; put it back from a backup, or give it up "
+        f"with `esl-voicemail messages drop {line['message']}`\n"
+    )
 
 
 def test_what_a_fault_cut_off_is_mailed_whatever_was_heard(tmp_path: Path) -> None:

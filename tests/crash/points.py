@@ -14,9 +14,9 @@ from pathlib import Path
 import esl_voicemail
 
 PACKAGE = "esl_voicemail"
-# No part of a call or of a delivery: what only reads, says, or stands in for a switch; what changes mailboxes
-# and greetings, whose own tests kill it. Migrations are loaded by alembic, all in the one transaction of
-# `engine.migrate`.
+# No part of a call or of a delivery: what only reads, says, asks a switch, or stands in for one; what changes
+# mailboxes and greetings, whose own tests kill it. Migrations are loaded by alembic, all in the one
+# transaction of `engine.migrate`.
 ELSEWHERE = (
     "audio.greeting",
     "cli",
@@ -24,13 +24,20 @@ ELSEWHERE = (
     "greeting_folder",
     "http",
     "trial",
+    "esl.console",
+    "loopback",
+    "probe",
+    "probing",
+    "switch_checks",
     "log",
     "logline",
     "logwriter",
     "repeats",
+    "moments",
     "supervision",
     "telemetry",
     "journal.migrations",
+    "journal.listing",
     "journal.reader",
 )
 
