@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from esl_voicemail.metrics import ProbeMetrics
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.service import Service, running, until
 from tests.support.speech import tone
@@ -38,8 +40,16 @@ EXPRESSIONS = [*(rule["expr"] for rule in RULES), *(target["expr"] for _, target
 
 # What Prometheus adds to every sample.
 ADDED = {"job", "instance"}
-# Served where a trial call is configured.
-OF_THE_PROBE = {"voicemail_probe_success"}
+
+
+def _of_the_probe() -> set[str]:
+    """What is served only where a probe is configured, by the names it has there."""
+    registry = CollectorRegistry()
+    ProbeMetrics(registry)
+    return {sample.name for family in registry.collect() for sample in family.samples}
+
+
+OF_THE_PROBE = _of_the_probe()
 
 SELECTOR = re.compile(r"\b((?:voicemail|process)_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(=~|!=|!~|=)"([^"]*)"')
