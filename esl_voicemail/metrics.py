@@ -145,19 +145,31 @@ class Metrics:
 
 
 class ProbeMetrics:
-    """The families of the probe, which are there only where one is configured: 0 would be a failure."""
+    """The families of the probe, which are there only where one is made: 0 would be a failure.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    A registry of their own, to be registered with another one for as long as that is so.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
         def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"voicemail_probe_{name}", text, registry=registry)
+            return Gauge(f"voicemail_probe_{name}", text, registry=self.registry)
 
+        self.interval = gauge("interval_seconds", "From one probe to the next, should the one take its time.")
+        self.last = gauge(
+            "last_timestamp_seconds", "When a probe last ended, well or not; 0 before the first."
+        )
         self.success = gauge("success", "1 when the last probe's call became a mail; 0 before the first.")
         self.last_success = gauge(
             "last_success_timestamp_seconds", "When a probe last succeeded; 0 before the first."
         )
         self.duration = gauge("duration_seconds", "How long the last probe took, from call to mail.")
         self.runs = Counter(
-            "voicemail_probes_total", "Probes, by the stage they failed at.", ["result"], registry=registry
+            "voicemail_probes_total",
+            "Probes, by the stage they failed at.",
+            ["result"],
+            registry=self.registry,
         )
         for result in (PROBED, *ProbeStage):
             self.runs.labels(str(result))

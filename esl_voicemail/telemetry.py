@@ -73,9 +73,17 @@ class Telemetry:
         self.registry.register(QueueGauges(backlog, self._clock))
         self.registry.register(WorkerGauges(pools))
 
-    def expect_probes(self) -> None:
-        """Begin the series of the probe."""
-        self._probe = ProbeMetrics(self.registry)
+    def expect_probes(self, every_seconds: float | None) -> None:
+        """Begin the series of the probe; with None end them, as none is made any more."""
+        if every_seconds is None:
+            if self._probe:
+                self.registry.unregister(self._probe.registry)
+            self._probe = None
+            return
+        if self._probe is None:
+            self._probe = ProbeMetrics()
+            self.registry.register(self._probe.registry)
+        self._probe.interval.set(every_seconds)
 
     def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
@@ -135,11 +143,13 @@ class Telemetry:
         """A probe came to its end, at a stage or, with its mail accepted, at none."""
         result = failed_at or PROBED
         if self._probe:
+            now = self._clock().timestamp()
+            self._probe.last.set(now)
             self._probe.success.set(failed_at is None)
             self._probe.duration.set(duration_ms / 1000)
             self._probe.runs.labels(result).inc()
             if failed_at is None:
-                self._probe.last_success.set(self._clock().timestamp())
+                self._probe.last_success.set(now)
         fields: dict[str, Value] = {"call": call or None, "message": message or None, "result": result}
         level = "error" if failed_at else "info"
         self._log(level, "probe", {**fields, "duration_ms": duration_ms, "why": one_line(why, 500)})
