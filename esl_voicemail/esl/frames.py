@@ -7,6 +7,7 @@ of its own. Sizes are bounded, whoever is speaking.
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from urllib.parse import unquote_to_bytes
 
 from esl_voicemail.errors import FrameError
@@ -18,6 +19,11 @@ _LITTLE = 64 * 1024
 
 _BLANK = re.compile(rb"[\r\n]+")
 _LENGTH = re.compile(rb"[0-9]{1,9}")
+
+
+@cache
+def _mark(name: str) -> bytes:
+    return f"\n{name}: ".encode("ascii")
 
 
 class Headers:
@@ -33,7 +39,7 @@ class Headers:
 
     def raw(self, name: str) -> bytes | None:
         """Return a value as it came, or None; of several the first counts."""
-        mark = b"\n" + name.encode("ascii") + b": "
+        mark = _mark(name)
         start = self._block.find(mark)
         if start < 0:
             return None
