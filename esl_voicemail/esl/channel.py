@@ -324,11 +324,13 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def _match_reply(self, frame: Frame) -> Input | None:
         """Match a reply to its command; an application refused will never be done: its time is over now."""
         to_api = frame.kind == "api/response"
-        command = next((one for one in self._sent if one.startswith("api ") == to_api), None)
-        if command is None:
+        for at, command in enumerate(self._sent):
+            if command.startswith("api ") == to_api:
+                del self._sent[at]
+                break
+        else:
             self._reader.refused += 1
             return None
-        self._sent.remove(command)
         reply = frame.headers.get("Reply-Text") or frame.body.decode("utf-8", "replace")
         # "No such channel" to a hang-up says that the caller was quicker.
         if reply.startswith("-ERR") and not command.startswith("api uuid_kill"):
