@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from esl_voicemail.cli.progress import shown
-from tests.bench import dialogues, targets
+from tests.bench import crowds, dialogues, disks, mailing, targets
 from tests.bench.processes import ROOT
 
 _SPEECH = ROOT / "esl_voicemail" / "trial" / "caller.wav"
 _MESSAGE_SECONDS = 8.6
 
-CASES = {**dialogues.CASES}
+CASES = {**dialogues.CASES, **mailing.CASES, **crowds.CASES, **disks.CASES}
 
 
 def chosen(names: str) -> list[str]:

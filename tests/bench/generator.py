@@ -32,7 +32,8 @@ _PATIENCE_SECONDS = 20.0
 class Job:
     """So many calls: `at_once` of them, or `per_second` new ones; with `hold` they stay in their recording.
 
-    `release` lets those that are held go on; `tick` is what the switch takes to carry out an application.
+    `release` lets those that are held go on, within `spread` seconds; `tick` is what the switch takes to carry
+    out an application.
     """
 
     calls: int = 0
@@ -40,6 +41,7 @@ class Job:
     per_second: float = 0.0
     hold: bool = False
     release: bool = False
+    spread: float = 0.0
     tick: float = TICK_SECONDS
 
 
@@ -102,6 +104,7 @@ class Generator:
         self._lines: dict[int, Line] = {}
         self._held: list[Line] = []
         self._due: deque[tuple[float, Line]] = deque()
+        self._leaving: deque[tuple[float, Line]] = deque()
         self._job = Job()
         self._figures = Figures()
 
@@ -110,7 +113,8 @@ class Generator:
         self._job, self._figures = job, Figures()
         began = time.monotonic()
         if job.release:
-            self._due.extend((began, line) for line in self._held)
+            apart = job.spread / max(1, len(self._held))
+            self._leaving = deque((began + n * apart, line) for n, line in enumerate(self._held))
             self._held = []
         left, last = job.calls, began
         while left or len(self._lines) > len(self._held):
@@ -121,8 +125,9 @@ class Generator:
             for _ in range(min(left, self._wanted(job, left, now - began))):
                 self._place()
                 left -= 1
-            while self._due and self._due[0][0] <= now:
-                self._complete(self._due.popleft()[1])
+            for due in (self._due, self._leaving):
+                while due and due[0][0] <= now:
+                    self._complete(due.popleft()[1])
             for number, what in self._epoll.poll(self._pause(job, left, began)):
                 last = now
                 self._attend(number, what)
@@ -135,7 +140,7 @@ class Generator:
 
     def _pause(self, job: Job, left: int, began: float) -> float:
         now = time.monotonic()
-        pause = self._due[0][0] - now if self._due else 0.5
+        pause = min([0.5, *(due[0][0] - now for due in (self._due, self._leaving) if due)])
         if left and job.per_second:
             pause = min(pause, began + (job.calls - left + 1) / job.per_second - now)
         return max(0.0, pause)
@@ -231,6 +236,7 @@ class Generator:
         for line in list(self._lines.values()):
             self._end(line, why)
         self._due.clear()
+        self._leaving.clear()
 
 
 def _share(times: "array[float]", share: float) -> float:
