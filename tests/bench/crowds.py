@@ -7,6 +7,7 @@ from typing import Any
 from tests.bench.dialogues import AT_ONCE, WARM_UP_CALLS, said, settings, smtp
 from tests.bench.mailing import arrived, loop, mail_server
 from tests.bench.processes import Asked, Spent, load, served
+from tests.bench.targets import CPU
 
 HELD = 2000
 HELD_BESIDE = 1000
@@ -62,7 +63,7 @@ def held_and_new(folder: Path, audio: Path) -> dict[str, Any]:
         cpu = spent.cpu_seconds() - before
         return {
             "held": HELD_BESIDE,
-            "cpu_seconds_per_1000_calls": round(cpu * 1000 / calls, 3),
+            CPU: round(cpu * 1000 / calls, 3),
             **said(figures, calls),
             **loop(watch),
         }
@@ -81,7 +82,7 @@ def burst(folder: Path, audio: Path) -> dict[str, Any]:
         arrived(sink, WARM_UP_CALLS + BURST)
         moments = {
             f"{name}_{share}_ms": round(figures[name][share] * 1000, 1)
-            for name in ("connected", "executed", "answered")
+            for name in ("connected", "commanded", "executed", "answered")
             for share in ("p50", "max")
         }
         return {**said(figures, BURST), **moments, **loop(watch)}

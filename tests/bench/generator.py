@@ -12,13 +12,13 @@ import socket
 import sys
 import time
 import uuid
-from array import array
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import recording
+from tests.bench.figures import Figures
 from tests.bench.switch import Call
 
 # The event socket of a real switch looks for commands this often.
@@ -32,8 +32,8 @@ _PATIENCE_SECONDS = 20.0
 class Job:
     """So many calls: `at_once` of them, or `per_second` new ones; with `hold` they stay in their recording.
 
-    `release` lets those that are held go on, within `spread` seconds; `tick` is what the switch takes to carry
-    out an application.
+    `release` lets those that are held go on, within `spread` seconds; `tick` is what the switch takes to
+    carry out an application.
     """
 
     calls: int = 0
@@ -45,49 +45,17 @@ class Job:
     tick: float = TICK_SECONDS
 
 
-@dataclass(slots=True)
-class Figures:
-    """What came of a job; times in seconds."""
-
-    ended: int = 0
-    failed: int = 0
-    why: str = ""
-    event_bytes: int = 0
-    reactions: "array[float]" = field(default_factory=lambda: array("d"))
-    connected: "array[float]" = field(default_factory=lambda: array("d"))
-    executed: "array[float]" = field(default_factory=lambda: array("d"))
-    answered: "array[float]" = field(default_factory=lambda: array("d"))
-
-    def told(self, seconds: float) -> dict[str, Any]:
-        """Return them as they are printed."""
-        return {
-            "ended": self.ended,
-            "failed": self.failed,
-            "why": self.why,
-            "seconds": seconds,
-            "event_bytes": self.event_bytes,
-            **{
-                name: {"p50": _share(times, 0.5), "p99": _share(times, 0.99), "max": _share(times, 1.0)}
-                for name, times in (
-                    ("reaction", self.reactions),
-                    ("connected", self.connected),
-                    ("executed", self.executed),
-                    ("answered", self.answered),
-                )
-            },
-        }
-
-
 class Line:
     """One call's connection."""
 
-    __slots__ = ("began", "call", "held", "listening", "sock", "spoke", "unsent")
+    __slots__ = ("began", "call", "held", "listening", "recorded", "sock", "spoke", "unsent")
 
     def __init__(self, sock: socket.socket, call: Call, began: float) -> None:
         self.sock = sock
         self.call = call
         self.began = began
         self.spoke = 0.0  # when a completion went out that nothing has answered yet
+        self.recorded = False  # it was a recording's
         self.unsent = b""
         self.listening = False
         self.held = False
@@ -171,17 +139,17 @@ class Generator:
 
     def _take(self, line: Line, received: bytes) -> None:
         now, call = time.monotonic(), line.call
-        connected, executed, answering = call.connected, call.executed, call.answering
+        figures, before, executed = self._figures, call.progress, call.executed
         if line.spoke:
-            self._figures.reactions.append(now - line.spoke)
+            figures.reactions.append(now - line.spoke)
+            if line.recorded:
+                figures.keeping.append(now - line.spoke)
             line.spoke = 0.0
         said = call.take(received)
-        if not connected and call.connected:
-            self._figures.connected.append(now - line.began)
-        if not executed and call.executed:
-            self._figures.executed.append(now - line.began)
-        if not answering and call.answering:
-            self._figures.answered.append(now - line.began)
+        if call.progress != before:
+            for reached, times in enumerate(figures.milestones):
+                if before <= reached < call.progress:
+                    times.append(now - line.began)
         self._send(line, said)
         for step, _ in list(call.due)[executed - call.executed :] if call.executed > executed else ():
             if step.application == "record" and self._job.hold:
@@ -196,7 +164,8 @@ class Generator:
         call = line.call
         if call.closed or not call.due or line.sock.fileno() < 0:
             return
-        if call.due[0][0].application == "record":
+        line.recorded = call.due[0][0].application == "record"
+        if line.recorded:
             Path(call.file).write_bytes(self._audio)
         said = call.complete()
         try:
@@ -237,11 +206,6 @@ class Generator:
             self._end(line, why)
         self._due.clear()
         self._leaving.clear()
-
-
-def _share(times: "array[float]", share: float) -> float:
-    """Return the time that this share of all kept within; 0 where there are none."""
-    return sorted(times)[max(0, round(share * len(times)) - 1)] if times else 0.0
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ _REPLIES = {
     b"RSET": b"250 2.0.0 Ok\r\n",
     b"NOOP": b"250 2.0.0 Ok\r\n",
     b"HELO": b"250 sink\r\n",
-    b"EHLO": b"250-sink\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n",
+    b"EHLO": b"250-sink\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250 8BITMIME\r\n",
     b"DATA": b"354 End data with <CR><LF>.<CR><LF>\r\n",
     b"QUIT": b"221 2.0.0 Bye\r\n",
 }
