@@ -63,6 +63,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
 
     def __init__(self, address: Any, sock: socket.socket, room: Room | None = None) -> None:
         super().__init__(address, sock)
+        # It is read here without greenswitch's buffer, which is 8 KB a call.
+        self.sock_file.close()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE.items():
@@ -180,7 +182,6 @@ class Channel(OutboundSession):  # type: ignore[misc]
         """Close the socket; nothing is said."""
         self.connected = False
         self._reader.close()
-        self.sock_file.close()
         self.sock.close()
 
     # greenswitch's own verbs, where they would undo the hardening.
