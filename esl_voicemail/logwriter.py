@@ -5,16 +5,20 @@ the bound are dropped and counted; how many is said in a line of its own once th
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from gevent.monkey import get_original
 
 _WAITING_AT_MOST = 10_000
 _LAST_SECONDS = 2.0
+# Lines that come so close are written together: to wake a thread for each costs more than to write it.
+_GATHER_SECONDS = 0.02
 
 _Queue = get_original("queue", "SimpleQueue")
 _start_thread = get_original("_thread", "start_new_thread")
 _allocate_lock = get_original("_thread", "allocate_lock")
+_sleep = get_original("time", "sleep")
 
 
 class LogWriter:
@@ -45,12 +49,16 @@ class LogWriter:
         self._done.acquire(timeout=_LAST_SECONDS)
 
     def _run(self) -> None:
-        while (line := self._waiting.get()) is not None:
-            try:
-                self._stream.write(f"{line}\n")
-                if not self._waiting.qsize():
-                    self._stream.flush()
-            except (OSError, ValueError):
-                # A log that cannot be written must not stop a call.
-                continue
+        line = self._waiting.get()
+        while line is not None:
+            _sleep(_GATHER_SECONDS)
+            lines = [line]
+            while self._waiting.qsize() and (line := self._waiting.get()) is not None:
+                lines.append(line)
+            # A log that cannot be written must not stop a call.
+            with suppress(OSError, ValueError):
+                self._stream.write("".join(f"{one}\n" for one in lines))
+                self._stream.flush()
+            if line is not None:
+                line = self._waiting.get()
         self._done.release()

@@ -178,7 +178,12 @@ def command(*arguments: str, folder: Path, **environment: str) -> "subprocess.Co
     )
 
 
-def start(folder: Path, settings: Mapping[str, Any] | None = None) -> Service:
+def start(
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    module: str = "esl_voicemail",
+    **environment: str,
+) -> Service:
     """Start a server with embedded defaults but for `settings`; wait until it serves."""
     config = folder / "voicemail.yaml"
     config.write_text(yaml.safe_dump(settled(settings or {}), allow_unicode=True))
@@ -186,7 +191,11 @@ def start(folder: Path, settings: Mapping[str, Any] | None = None) -> Service:
     state.unlink(missing_ok=True)
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "esl_voicemail", "serve"], cwd=folder, stderr=log, stdout=log
+            [sys.executable, "-m", module, "serve"],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stderr=log,
+            stdout=log,
         )
 
     def serving() -> dict[str, Any] | None:

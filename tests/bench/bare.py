@@ -1,0 +1,89 @@
+"""Our channel and dialogue alone: what talking costs without a journal, a recordings folder or mail.
+
+Like for like with `rivals`: the channel, the dialogue's table and the commands are the service's own; what
+the session would do with spool and journal is answered at once.
+"""
+
+import sys
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from gevent import monkey
+
+monkey.patch_all()
+
+from gevent import socket
+from gevent.server import StreamServer
+
+from esl_voicemail.dialogue import (
+    Begin,
+    Begun,
+    Command,
+    ControlLost,
+    Dialogue,
+    Discard,
+    Input,
+    Keep,
+    Kept,
+    Salvage,
+    Script,
+)
+from esl_voicemail.errors import ControlLostError
+from esl_voicemail.esl.channel import Channel
+
+_SOUNDS = Path("/var/greetings")
+
+
+def _script(recording: Path) -> Script:
+    return Script(
+        greeting=(_SOUNDS / "sales.wav",),
+        greeting_seconds=5.0,
+        thanks=_SOUNDS / "thanks.wav",
+        apology=_SOUNDS / "apology.wav",
+        recordings=(recording,),
+        max_seconds=60,
+        silence_seconds=7,
+    )
+
+
+def converse(sock: socket.socket, peer: Any) -> None:
+    """Hold one call's dialogue."""
+    channel = Channel(peer, sock)
+    try:
+        channel.connect()
+        channel.subscribe()
+        folder = Path(sys.argv[2])
+        dialogue = Dialogue(_script(folder / f"{channel.call_id}.wav"), lambda: str(uuid.uuid4()))
+        happened: deque[Input] = deque()
+        _perform_all(channel, dialogue.open(), happened)
+        state, until = None, 0.0
+        while not dialogue.done:
+            if dialogue.state is not state:
+                state, until = dialogue.state, time.monotonic() + dialogue.deadline_seconds
+            now = happened.popleft() if happened else channel.receive(until)
+            _perform_all(channel, dialogue.receive(now), happened)
+    finally:
+        channel.leave()
+
+
+def _perform_all(channel: Channel, commands: tuple[Command, ...], happened: deque[Input]) -> None:
+    for command in commands:
+        match command:
+            case Begin():
+                happened.append(Begun())
+            case Keep():
+                happened.append(Kept())
+            case Discard() | Salvage():
+                raise ControlLostError("the recorded call does not end like this")
+            case _:
+                try:
+                    channel.perform(command)  # type: ignore[arg-type]
+                except ControlLostError:
+                    happened.append(ControlLost())
+
+
+if __name__ == "__main__":
+    StreamServer(("127.0.0.1", int(sys.argv[1])), converse).serve_forever()
