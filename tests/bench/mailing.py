@@ -14,7 +14,7 @@ from tests.bench.watched import Watch
 from tests.support.service import Service, until
 
 BACKLOG = 5000
-WARM_UP_MAILS = 300
+WARM_UP_MAILS = 1000
 _MAILS_SECONDS = 120.0
 
 

@@ -44,7 +44,7 @@ class Verdict:
 
 
 def _against_greenswitch(case: str) -> Callable[[Found], float]:
-    return lambda found: found[case][CPU] / found["greenswitch"][CPU]
+    return lambda found: float(found[case][CPU] / found["greenswitch"][CPU])
 
 
 def _figure(case: str, name: str) -> Callable[[Found], float]:
@@ -52,11 +52,11 @@ def _figure(case: str, name: str) -> Callable[[Found], float]:
 
 
 def _against_empty(name: str) -> Callable[[Found], float]:
-    return lambda found: found["old rows"][f"{name}_ms"] / found["old rows"][f"{name}_ms_of_empty"]
+    return lambda found: float(found["old rows"][f"{name}_ms"] / found["old rows"][f"{name}_ms_of_empty"])
 
 
 def _longest_held(found: Found) -> float:
-    return max(figures[HELD_MS] for figures in found.values() if HELD_MS in figures)
+    return float(max(figures[HELD_MS] for figures in found.values() if HELD_MS in figures))
 
 
 WATCHED = ("whole path WAV", "whole path MP3", "backlog", "held", "held and new", "burst", "slow disk")

@@ -97,7 +97,7 @@ def _look(watch: Watch) -> None:
         due = now + _EVERY_SECONDS
 
     hub.loop.timer(_EVERY_SECONDS, _EVERY_SECONDS).start(rung)
-    greenlet.settrace(switched)  # type: ignore[attr-defined]
+    greenlet.settrace(switched)
 
 
 if __name__ == "__main__":
