@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import dialogues, journals, recording, targets
+from tests.bench import dialogues, journals, recording, tables, targets
 from tests.bench.__main__ import CASES, chosen, message
 from tests.bench.mailing import arrived, mail_server
 from tests.bench.processes import ROOT, Asked, Spent, load, other, served
@@ -210,6 +210,14 @@ def test_the_mail_server_counts_mails_however_they_come_in() -> None:
         assert taken["bytes"] > 4 * len(body)
 
 
+def test_the_table_of_cases_has_a_row_a_case_and_no_figure_that_none_has() -> None:
+    lines = tables.of_cases({"burst": {"calls_per_second": 123.4}, "held": {}})
+    assert [[cell.strip() for cell in line.split("|")[1:4]] for line in lines[2:]] == [
+        ["burst", "", "123"],
+        ["held", "", ""],
+    ]
+
+
 FIGURES: dict[str, dict[str, Any]] = {
     "dialogue only": {targets.CPU: 1.0},
     "greenswitch": {targets.CPU: 4.0},
@@ -219,8 +227,8 @@ FIGURES: dict[str, dict[str, Any]] = {
 
 def test_a_target_is_judged_when_its_cases_ran() -> None:
     verdicts = targets.judged(FIGURES)
-    assert [verdict.met for verdict in verdicts] == [True] * 3
-    assert all(line.startswith("pass ") for line in targets.table(verdicts))
+    assert [verdict.met for verdict in verdicts] == [True] * 4
+    assert [line.count("| pass") for line in tables.of_verdicts(verdicts)] == [0, 0, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +237,14 @@ def test_a_target_is_judged_when_its_cases_ran() -> None:
 def test_a_target_missed_by_little_is_missed(case: str, worse: dict[str, Any]) -> None:
     verdicts = targets.judged({**FIGURES, case: {**FIGURES[case], **worse}})
     assert [verdict.met for verdict in verdicts].count(False) == 1
-    assert [line[:4] for line in targets.table(verdicts)].count("FAIL") == 1
+    assert "\n".join(tables.of_verdicts(verdicts)).count("| FAIL ") == 1
+
+
+def test_one_call_that_failed_is_a_target_missed() -> None:
+    verdicts = targets.judged({**FIGURES, "genesis": {"calls_failed": 1}})
+    assert [verdict.target.name for verdict in verdicts if not verdict.met] == [
+        "calls that failed, in all cases"
+    ]
 
 
 def test_every_target_is_of_cases_that_there_are() -> None:
