@@ -11,7 +11,7 @@ import pytest
 from tests.bench import dialogues, journals, recording, tables, targets
 from tests.bench.__main__ import CASES, chosen, message
 from tests.bench.mailing import arrived, mail_server
-from tests.bench.processes import ROOT, Asked, Spent, load, other, served
+from tests.bench.processes import LOAD_CORE, ROOT, SERVICE_CORE, Asked, Moment, Spent, load, other, served
 from tests.bench.subscription import Subscription
 from tests.bench.switch import Call
 from tests.conftest import CAPTURES
@@ -208,6 +208,14 @@ def test_the_mail_server_counts_mails_however_they_come_in() -> None:
         taken = sink.ask()
         assert (taken["mails"], taken["connections"]) == (4, 2)
         assert taken["bytes"] > 4 * len(body)
+
+
+def test_what_others_have_of_the_processors_is_neither_our_work_nor_idle_time() -> None:
+    before = Moment(at=100.0, busy=500.0, ours=20.0)
+    cores = len({LOAD_CORE, SERVICE_CORE})
+    assert Moment(at=110.0, busy=500.0 + 5 * cores, ours=20.0 + 4 * cores).others_since(before) == 0.1
+    assert Moment(at=110.0, busy=500.0, ours=20.1).others_since(before) == 0.0
+    assert Moment.now().busy > 0
 
 
 def test_the_table_of_cases_has_a_row_a_case_and_no_figure_that_none_has() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tests.bench.targets import CPU, HELD_MS, Found, Verdict
+from tests.bench.targets import CPU, HELD_MS, OTHERS, Found, Verdict
 
 _COLUMNS = {
     CPU: "CPU s / 1,000 calls",
@@ -14,6 +14,7 @@ _COLUMNS = {
     "rss_bytes_per_held_call": "bytes / held call",
     "mails_per_second": "mails/s",
     HELD_MS: "loop held, ms",
+    OTHERS: "others' share",
 }
 
 

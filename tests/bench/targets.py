@@ -8,6 +8,7 @@ Found = Mapping[str, Mapping[str, Any]]
 
 CPU = "cpu_seconds_per_1000_calls"
 HELD_MS = "event_loop_held_ms"
+OTHERS = "processors_for_others"
 # Mails that may be on their way at once, by default, each composed, in pieces and on its way out.
 WORKERS = 4 * 3
 
