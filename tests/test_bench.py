@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.bench import dialogues, journals, recording, targets
+from tests.bench import dialogues, journals, recording, tables, targets
 from tests.bench.__main__ import CASES, chosen, message
 from tests.bench.mailing import arrived, mail_server
-from tests.bench.processes import ROOT, Asked, Spent, load, other, served
+from tests.bench.processes import LOAD_CORE, ROOT, SERVICE_CORE, Asked, Moment, Spent, load, other, served
 from tests.bench.subscription import Subscription
 from tests.bench.switch import Call
 from tests.conftest import CAPTURES
@@ -210,6 +210,22 @@ def test_the_mail_server_counts_mails_however_they_come_in() -> None:
         assert taken["bytes"] > 4 * len(body)
 
 
+def test_what_others_have_of_the_processors_is_neither_our_work_nor_idle_time() -> None:
+    before = Moment(at=100.0, busy=500.0, ours=20.0)
+    cores = len({LOAD_CORE, SERVICE_CORE})
+    assert Moment(at=110.0, busy=500.0 + 5 * cores, ours=20.0 + 4 * cores).others_since(before) == 0.1
+    assert Moment(at=110.0, busy=500.0, ours=20.1).others_since(before) == 0.0
+    assert Moment.now().busy > 0
+
+
+def test_the_table_of_cases_has_a_row_a_case_and_no_figure_that_none_has() -> None:
+    lines = tables.of_cases({"burst": {"calls_per_second": 123.4}, "held": {}})
+    assert [[cell.strip() for cell in line.split("|")[1:4]] for line in lines[2:]] == [
+        ["burst", "", "123"],
+        ["held", "", ""],
+    ]
+
+
 FIGURES: dict[str, dict[str, Any]] = {
     "dialogue only": {targets.CPU: 1.0},
     "greenswitch": {targets.CPU: 4.0},
@@ -219,8 +235,8 @@ FIGURES: dict[str, dict[str, Any]] = {
 
 def test_a_target_is_judged_when_its_cases_ran() -> None:
     verdicts = targets.judged(FIGURES)
-    assert [verdict.met for verdict in verdicts] == [True] * 3
-    assert all(line.startswith("pass ") for line in targets.table(verdicts))
+    assert [verdict.met for verdict in verdicts] == [True] * 4
+    assert [line.count("| pass") for line in tables.of_verdicts(verdicts)] == [0, 0, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +245,14 @@ def test_a_target_is_judged_when_its_cases_ran() -> None:
 def test_a_target_missed_by_little_is_missed(case: str, worse: dict[str, Any]) -> None:
     verdicts = targets.judged({**FIGURES, case: {**FIGURES[case], **worse}})
     assert [verdict.met for verdict in verdicts].count(False) == 1
-    assert [line[:4] for line in targets.table(verdicts)].count("FAIL") == 1
+    assert "\n".join(tables.of_verdicts(verdicts)).count("| FAIL ") == 1
+
+
+def test_one_call_that_failed_is_a_target_missed() -> None:
+    verdicts = targets.judged({**FIGURES, "genesis": {"calls_failed": 1}})
+    assert [verdict.target.name for verdict in verdicts if not verdict.met] == [
+        "calls that failed, in all cases"
+    ]
 
 
 def test_every_target_is_of_cases_that_there_are() -> None:

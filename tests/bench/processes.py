@@ -36,6 +36,32 @@ def pinned(core: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """How much the run's processors had worked by now, and how much of it was for the run; in seconds."""
+
+    at: float
+    busy: float
+    ours: float
+
+    @classmethod
+    def now(cls) -> "Moment":
+        """Look; of processes that were started here, those count that have ended."""
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        ticks = sum(
+            sum(map(int, [*line[1:4], *line[6:9]]))  # all but idle time and waiting for disks
+            for line in lines
+            if line[0] in {f"cpu{core}" for core in (LOAD_CORE, SERVICE_CORE)}
+        )
+        return cls(time.monotonic(), ticks / _TICKS, sum(os.times()[:4]))
+
+    def others_since(self, before: "Moment") -> float:
+        """Return which share of the processors' time others had."""
+        theirs = (self.busy - before.busy) - (self.ours - before.ours)
+        cores = len({LOAD_CORE, SERVICE_CORE})
+        return max(0.0, theirs / (self.at - before.at) / cores)
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """A process and what it started, from outside."""
 

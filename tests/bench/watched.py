@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 VARIABLE = "BENCH_WATCH"
-_TIMES = struct.Struct("ddd")
+_TIMES = struct.Struct("dddd")
 _SIZE = 4096
 _EVERY_SECONDS = 0.005
 _WORTH_SECONDS = 0.002
+LONG_SECONDS = 0.02
 
 
 class Watch:
@@ -30,8 +31,13 @@ class Watch:
     @property
     def times(self) -> tuple[float, float, float]:
         """How long it was held, how long by the clock on the wall, how late a timer was."""
-        held, wall, late = _TIMES.unpack_from(self._shared)
+        held, wall, late, _ = _TIMES.unpack_from(self._shared)
         return held, wall, late
+
+    @property
+    def long_holds(self) -> int:
+        """How often it was held longer than it may be."""
+        return int(_TIMES.unpack_from(self._shared)[3])
 
     @property
     def holder(self) -> str:
@@ -45,7 +51,8 @@ class Watch:
     def held(self, seconds: float, wall: float, holder: object) -> None:
         """Note how long somebody ran without a pause."""
         longest, by_wall, late = self.times
-        _TIMES.pack_into(self._shared, 0, max(seconds, longest), max(wall, by_wall), late)
+        count = self.long_holds + (seconds > LONG_SECONDS)
+        _TIMES.pack_into(self._shared, 0, max(seconds, longest), max(wall, by_wall), late, count)
         if seconds > longest:
             words = _places(holder).encode()[: _SIZE - _TIMES.size]
             self._shared[_TIMES.size :] = words.ljust(_SIZE - _TIMES.size, b"\0")
@@ -53,7 +60,7 @@ class Watch:
     def late(self, seconds: float) -> None:
         """Note how late a timer was."""
         held, wall, latest = self.times
-        _TIMES.pack_into(self._shared, 0, held, wall, max(seconds, latest))
+        _TIMES.pack_into(self._shared, 0, held, wall, max(seconds, latest), self.long_holds)
 
 
 def _places(holder: object) -> str:
@@ -97,7 +104,7 @@ def _look(watch: Watch) -> None:
         due = now + _EVERY_SECONDS
 
     hub.loop.timer(_EVERY_SECONDS, _EVERY_SECONDS).start(rung)
-    greenlet.settrace(switched)  # type: ignore[attr-defined]
+    greenlet.settrace(switched)
 
 
 if __name__ == "__main__":
