@@ -841,7 +841,7 @@ def test_opening_again_migrates_nothing_and_loses_nothing(tmp_path):
         assert [one.message_id for one in journal.open_calls()[0]] == ids
         journal.close()
     database = sqlite3.connect(tmp_path / FILE)
-    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0005",)]
+    assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0006",)]
     database.close()
 
 

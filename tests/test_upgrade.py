@@ -146,3 +146,19 @@ def test_pages_that_a_first_version_left_are_written_anew_also_when_the_first_tr
         db.execute("PRAGMA user_version=1")
     Journal(url_of(folder), folder).close()
     assert rows(folder, "PRAGMA user_version") == [(0,)]
+
+
+def test_only_a_first_version_s_journal_is_written_anew(tmp_path: Path) -> None:
+    """A large one takes as long as it takes to copy it, and later versions left nothing in its pages."""
+    Journal(url_of(tmp_path), tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.executescript("DROP INDEX deliveries_suspect; DROP INDEX voicemails_probe")
+        db.execute("UPDATE alembic_version SET version_num = '0005'")
+        db.execute("CREATE TABLE room AS SELECT zeroblob(1000000) AS taken")
+        db.execute("DROP TABLE room")
+        db.commit()
+    Journal(url_of(tmp_path), tmp_path).close()
+    assert rows(tmp_path, "SELECT version_num FROM alembic_version") == [("0006",)]
+    [(free,)] = rows(tmp_path, "PRAGMA freelist_count")
+    assert isinstance(free, int)
+    assert free > 200

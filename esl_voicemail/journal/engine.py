@@ -22,6 +22,8 @@ from esl_voicemail.errors import DiskError, JournalError, StorageBusyError, Voic
 FILE = "journal.sqlite"
 _BUSY_MS = 5000
 _REWRITE_OWED = 1  # in the database's user_version
+# The only schema that was written without secure_delete.
+_FIRST = "0001"
 
 
 # What is forgotten must not linger in a free page: secure_delete writes zeros over it.
@@ -89,8 +91,7 @@ def migrate(engine: Engine) -> None:
             before = MigrationContext.configure(connection).get_current_heads()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            after = MigrationContext.configure(connection).get_current_heads()
-            if before and before != after and engine.dialect.name == "sqlite":
+            if _FIRST in before and engine.dialect.name == "sqlite":
                 connection.exec_driver_sql(f"PRAGMA user_version={_REWRITE_OWED}")
         if rewrite_owed(engine):
             _rewrite(engine)

@@ -1,10 +1,11 @@
 """Which deliveries are the next to be sent: what is due, and what may not be sent beside others."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, not_, or_, select
+from sqlalchemy import Connection, and_, exists, literal_column, not_, or_, select
 
 from esl_voicemail.journal.schema import deliveries, to_ms
 from esl_voicemail.model import DeliveryState
@@ -14,30 +15,36 @@ CRASHES_AT_MOST = 3
 _NOT_OURS = timedelta(hours=3)
 # How long others may go first before one that has to be sent alone.
 _SUSPECT_PATIENCE = timedelta(minutes=1)
-_SUSPECT = deliveries.c.crashes >= CRASHES_AT_MOST - 1
+# As the index of these says it, word for word.
+_SUSPECT = deliveries.c.crashes >= literal_column(str(CRASHES_AT_MOST - 1))
+# Held or dropped by hand, it may still be under way.
+_NOT_FINAL = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD, DeliveryState.DROPPED)
 
 
-def suspects(db: Connection, under_way: Collection[int], now: datetime) -> bool:
-    """Whether something that crashed the service twice is being sent, or has waited for long to be.
+def suspects(db: Connection) -> Sequence[Any]:
+    """Return what crashed the service twice, or was there when it did, and is not final, the oldest first."""
+    found = select(deliveries.c.delivery_id, deliveries.c.state, deliveries.c.due_at)
+    found = found.where(_SUSPECT, deliveries.c.state.in_(_NOT_FINAL)).order_by(deliveries.c.delivery_id)
+    return db.execute(found).all()
+
+
+def alone(found: Iterable[Any], under_way: Collection[int]) -> list[int]:
+    """Return the suspect that is the next to be sent, which it is when nothing else is."""
+    if under_way:
+        return []
+    return [one.delivery_id for one in found if one.state == DeliveryState.QUEUED][:1]
+
+
+def in_the_way(found: Iterable[Any], under_way: Collection[int], now: datetime) -> bool:
+    """Whether a suspect is being sent, or has waited for long to be.
 
     Nothing may share its fate; and if others came in between for ever, it would never go.
     """
-    sent = and_(deliveries.c.delivery_id.in_(under_way), _SUSPECT)
-    waits = and_(
-        deliveries.c.state == DeliveryState.QUEUED.value,
-        _SUSPECT,
-        deliveries.c.due_at <= to_ms(now - _SUSPECT_PATIENCE),
+    long_ago = to_ms(now - _SUSPECT_PATIENCE)
+    return bool(under_way) and any(
+        one.delivery_id in under_way or (one.state == DeliveryState.QUEUED and one.due_at <= long_ago)
+        for one in found
     )
-    return bool(under_way) and bool(db.execute(select(exists().where(or_(sent, waits)))).scalar())
-
-
-def alone(db: Connection, under_way: Collection[int]) -> list[int]:
-    """Return one that crashed the service twice, or was there when it crashed, when nothing else is sent."""
-    if under_way:
-        return []
-    suspect = and_(deliveries.c.state == DeliveryState.QUEUED.value, _SUSPECT)
-    found = select(deliveries.c.delivery_id).where(suspect).order_by(deliveries.c.delivery_id).limit(1)
-    return list(db.execute(found).scalars().all())
 
 
 def due(

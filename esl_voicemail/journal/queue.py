@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, and_, exists, func, insert, literal, not
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.history import earlier_calls
-from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, suspects
+from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, in_the_way, suspects
 from esl_voicemail.journal.rows import voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.journal.writer import Writer
@@ -56,11 +56,12 @@ class Queue:
         """
 
         def work(db: Connection) -> tuple[list[Attempt], list[tuple[str, str]]]:
-            ids = alone(db, under_way) or due(
+            apart = suspects(db)
+            if in_the_way(apart, under_way, now):
+                return [], []
+            ids = alone(apart, under_way) or due(
                 db, most, now, under_way, newest_first=newest_first, by_due=asking
             )
-            if suspects(db, under_way, now):
-                return [], []
             db.execute(
                 update(deliveries)
                 .where(deliveries.c.delivery_id.in_(ids))
@@ -306,6 +307,11 @@ def _report(db: Connection, delivery_ids: Sequence[int], operator: str | None, n
     statement = select(*columns.values()).where(
         deliveries.c.delivery_id.in_(delivery_ids),
         deliveries.c.about == 0,
-        not_(exists().where(told.c.about == deliveries.c.delivery_id)),
+        # By message, as only that has an index.
+        not_(
+            exists().where(
+                told.c.message_id == deliveries.c.message_id, told.c.about == deliveries.c.delivery_id
+            )
+        ),
     )
     db.execute(insert(deliveries).from_select(list(columns), statement))
