@@ -167,9 +167,13 @@ def test_every_row_is_found_by_an_index(journal: Journal, verb: str) -> None:
     assert [step for step in found if re.match(r"SCAN (voicemails|deliveries|attempts)", step)] == []
 
 
-def test_the_few_rows_among_many_are_found_by_indexes_of_their_own(journal: Journal) -> None:
+def test_the_few_rows_among_many_are_found_by_the_index_that_tells_them_best(journal: Journal) -> None:
     claiming = plans(journal, VERBS["claim"](journal))
     assert "SEARCH deliveries USING INDEX deliveries_suspect (state=?)" in claiming
+    assert (
+        "SEARCH voicemails USING INDEX voicemails_caller (caller_number=? AND arrived_at>? AND arrived_at<?)"
+        in claiming
+    )
     retiring = plans(journal, VERBS["forget the probe's"](journal))
     assert "SEARCH voicemails USING INDEX voicemails_probe (forgotten_at=? AND closed_at<?)" in retiring
 

@@ -108,6 +108,22 @@ def test_a_row_that_no_version_knows_is_held_and_keeps_no_other_from_being_sent(
     journal.close()
 
 
+def test_so_is_a_row_with_a_day_that_is_none(tmp_path: Path) -> None:
+    folder = restored(tmp_path)
+    journal = Journal(url_of(folder), folder)
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.execute("UPDATE voicemails SET promised_day = 'some day' WHERE caller_name = 'Piotr Queued'")
+        db.commit()
+    told: list[tuple[str, str]] = []
+    claimed = journal.queue.claim(
+        10, NOW + timedelta(minutes=5), "example.com", unreadable=lambda *about: told.append(about)
+    )
+    assert [one.voicemail.call.caller.name for one in claimed] == ["Ewa Bounced"]
+    [(message_id,)] = rows(folder, "SELECT message_id FROM voicemails WHERE caller_name = 'Piotr Queued'")
+    assert [one[0] for one in told] == [message_id] * 2
+    journal.close()
+
+
 def test_a_row_that_no_version_knows_is_said_in_a_line_and_hides_no_other(tmp_path: Path) -> None:
     folder = restored(tmp_path / "var")
     Journal(url_of(folder), folder).close()

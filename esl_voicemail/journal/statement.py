@@ -18,15 +18,14 @@ _Convert = Callable[[Any], Any]
 
 
 class Statement:
-    """An SQL expression without lists of changing length; what is given to each run is a `bindparam` in it.
+    """An SQL expression without lists of changing length.
 
-    Of an insert or update, `columns` are given too, each by its name.
+    What is given to each run is a `bindparam` in it or, of an insert or update, a column.
     """
 
-    def __init__(self, expression: ClauseElement, *columns: str) -> None:
+    def __init__(self, expression: ClauseElement) -> None:
         self._expression = expression
-        self._columns = list(columns) or None
-        self._words: dict[str, _Words] = {}
+        self._words: dict[tuple[str, ...], _Words] = {}
 
     def run(self, db: Connection, **given: Any) -> int:
         """Execute it and return how many rows it changed."""
@@ -46,9 +45,10 @@ class Statement:
 
     @contextmanager
     def _executed(self, db: Connection, given: Mapping[str, Any]) -> Iterator[tuple[Any, "_Words"]]:
-        words = self._words.get(db.dialect.name)
+        key = (db.dialect.name, *given)
+        words = self._words.get(key)
         if words is None:
-            words = self._words[db.dialect.name] = self._put_into_words(db.dialect)
+            words = self._words[key] = self._put_into_words(db.dialect, list(given))
         values = words.values(given)
         driver: Any = db.dialect.loaded_dbapi
         with closing(db.connection.cursor()) as cursor:
@@ -59,8 +59,8 @@ class Statement:
                 # As SQLAlchemy says it: nobody needs to know which way a statement went.
                 raise DBAPIError.instance(words.text, values, error, driver.Error) from error
 
-    def _put_into_words(self, dialect: Dialect) -> "_Words":
-        compiled = self._expression.compile(dialect=dialect, column_keys=self._columns)
+    def _put_into_words(self, dialect: Dialect, given: list[str]) -> "_Words":
+        compiled = self._expression.compile(dialect=dialect, column_keys=given or None)
         assert isinstance(compiled, SQLCompiler)
         converted = {
             name: convert
