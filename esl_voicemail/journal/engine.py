@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from esl_voicemail.errors import DiskError, JournalError, StorageBusyError, VoicemailError
+from esl_voicemail.journal.statement import Statement
 
 FILE = "journal.sqlite"
 _BUSY_MS = 5000
@@ -73,9 +74,8 @@ def open_engine(url: str, *, writing: bool) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    begin = Statement(text("BEGIN IMMEDIATE" if writing else "BEGIN"))
+    event.listen(engine, "begin", begin.run)
 
     return engine
 
