@@ -461,6 +461,7 @@ class TestTheJournal:
 
     def test_a_first_version_s_is_refused_in_words_when_read_too(self, archive: Archive, say: Say) -> None:
         archive.sql("DROP INDEX voicemails_forgotten")
+        archive.sql("DROP INDEX voicemails_probe")
         archive.sql("ALTER TABLE voicemails DROP COLUMN forgotten_at")
         archive.sql("UPDATE alembic_version SET version_num = '0001'")
 

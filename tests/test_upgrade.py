@@ -108,6 +108,22 @@ def test_a_row_that_no_version_knows_is_held_and_keeps_no_other_from_being_sent(
     journal.close()
 
 
+def test_so_is_a_row_with_a_day_that_is_none(tmp_path: Path) -> None:
+    folder = restored(tmp_path)
+    journal = Journal(url_of(folder), folder)
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.execute("UPDATE voicemails SET promised_day = 'some day' WHERE caller_name = 'Piotr Queued'")
+        db.commit()
+    told: list[tuple[str, str]] = []
+    claimed = journal.queue.claim(
+        10, NOW + timedelta(minutes=5), "example.com", unreadable=lambda *about: told.append(about)
+    )
+    assert [one.voicemail.call.caller.name for one in claimed] == ["Ewa Bounced"]
+    [(message_id,)] = rows(folder, "SELECT message_id FROM voicemails WHERE caller_name = 'Piotr Queued'")
+    assert [one[0] for one in told] == [message_id] * 2
+    journal.close()
+
+
 def test_a_row_that_no_version_knows_is_said_in_a_line_and_hides_no_other(tmp_path: Path) -> None:
     folder = restored(tmp_path / "var")
     Journal(url_of(folder), folder).close()
@@ -146,3 +162,19 @@ def test_pages_that_a_first_version_left_are_written_anew_also_when_the_first_tr
         db.execute("PRAGMA user_version=1")
     Journal(url_of(folder), folder).close()
     assert rows(folder, "PRAGMA user_version") == [(0,)]
+
+
+def test_only_a_first_version_s_journal_is_written_anew(tmp_path: Path) -> None:
+    """A large one takes as long as it takes to copy it, and later versions left nothing in its pages."""
+    Journal(url_of(tmp_path), tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.executescript("DROP INDEX deliveries_suspect; DROP INDEX voicemails_probe")
+        db.execute("UPDATE alembic_version SET version_num = '0005'")
+        db.execute("CREATE TABLE room AS SELECT zeroblob(1000000) AS taken")
+        db.execute("DROP TABLE room")
+        db.commit()
+    Journal(url_of(tmp_path), tmp_path).close()
+    assert rows(tmp_path, "SELECT version_num FROM alembic_version") == [("0006",)]
+    [(free,)] = rows(tmp_path, "PRAGMA freelist_count")
+    assert isinstance(free, int)
+    assert free > 200

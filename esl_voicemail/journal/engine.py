@@ -18,10 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from esl_voicemail.errors import DiskError, JournalError, StorageBusyError, VoicemailError
+from esl_voicemail.journal.statement import Statement
 
 FILE = "journal.sqlite"
 _BUSY_MS = 5000
 _REWRITE_OWED = 1  # in the database's user_version
+# The only schema that was written without secure_delete.
+_FIRST = "0001"
 
 
 # What is forgotten must not linger in a free page: secure_delete writes zeros over it.
@@ -71,9 +74,8 @@ def open_engine(url: str, *, writing: bool) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    begin = Statement(text("BEGIN IMMEDIATE" if writing else "BEGIN"))
+    event.listen(engine, "begin", begin.run)
 
     return engine
 
@@ -89,8 +91,7 @@ def migrate(engine: Engine) -> None:
             before = MigrationContext.configure(connection).get_current_heads()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            after = MigrationContext.configure(connection).get_current_heads()
-            if before and before != after and engine.dialect.name == "sqlite":
+            if _FIRST in before and engine.dialect.name == "sqlite":
                 connection.exec_driver_sql(f"PRAGMA user_version={_REWRITE_OWED}")
         if rewrite_owed(engine):
             _rewrite(engine)

@@ -8,7 +8,19 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.model import DeliveryState, VoicemailState
@@ -50,7 +62,9 @@ def past_retention(
     db: Connection, before: datetime, but: Collection[str], mailbox: str | None, most: int
 ) -> list[Kept]:
     """Return calls closed, and their every recipient final, before that time; held mails keep theirs."""
-    whose = true() if mailbox is None else voicemails.c.mailbox == mailbox
+    # Said in the statement itself, as only so the probe's own index is found.
+    one: ColumnElement[str] = bindparam("mailbox", mailbox, literal_execute=True)
+    whose = true() if mailbox is None else voicemails.c.mailbox == one
     statement = (
         select(voicemails.c.message_id, voicemails.c.recording_file)
         .where(_past(before), whose, voicemails.c.message_id.not_in(but))

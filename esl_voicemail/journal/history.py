@@ -1,39 +1,46 @@
 """How often a caller called before; read by index, however large the journal."""
 
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, literal_column, select
+from sqlalchemy import Connection, bindparam, literal_column, select
 
-from esl_voicemail.journal.schema import from_ms, to_ms, voicemails
+from esl_voicemail.journal.schema import from_ms, voicemails
+from esl_voicemail.journal.statement import Statement
 from esl_voicemail.model import EarlierCall, VoicemailState
 
 # The day of a call begins at most this long before it, in any zone, clocks set back that day included.
-_BEFORE = timedelta(hours=25)
+_BEFORE_MS = 25 * 3_600_000
 _MOST = 200
 
+_EARLIER = Statement(
+    select(voicemails.c.arrived_at, voicemails.c.state)
+    .where(
+        voicemails.c.caller_number == bindparam("number"),
+        voicemails.c.arrived_at.between(bindparam("since"), bindparam("until")),
+        # The plus keeps SQLite from another index, by which a mailbox's every call of the day is read.
+        literal_column("+voicemails.mailbox") == bindparam("mailbox"),
+        voicemails.c.message_id != bindparam("but"),
+    )
+    .order_by(voicemails.c.arrived_at.desc())
+    .limit(_MOST)
+)
 
-def earlier_calls(db: Connection, row: Row[Any]) -> tuple[EarlierCall, ...]:
+
+def earlier_calls(db: Connection, row: Any) -> tuple[EarlierCall, ...]:
     """Return the calls of a row's caller to its mailbox in the day before it, the oldest first.
 
     None where the caller has no number, as nobody can tell one such caller from the next.
     """
     if not row.caller_number or row.caller_withheld:
         return ()
-    since = to_ms(from_ms(row.arrived_at) - _BEFORE)
-    statement = (
-        select(voicemails.c.arrived_at, voicemails.c.state)
-        .where(
-            voicemails.c.caller_number == row.caller_number,
-            voicemails.c.arrived_at.between(since, row.arrived_at),
-            # The plus keeps SQLite from another index, by which a mailbox's every call of the day is read.
-            literal_column("+voicemails.mailbox") == row.mailbox,
-            voicemails.c.message_id != row.message_id,
-        )
-        .order_by(voicemails.c.arrived_at.desc())
-        .limit(_MOST)
+    found = _EARLIER.rows(
+        db,
+        number=row.caller_number,
+        since=row.arrived_at - _BEFORE_MS,
+        until=row.arrived_at,
+        mailbox=row.mailbox,
+        but=row.message_id,
     )
-    found = db.execute(statement).all()
     return tuple(
         EarlierCall(from_ms(one.arrived_at), one.state == VoicemailState.KEPT.value)
         for one in reversed(found)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, insert, select, update
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import migrate, open_engine
@@ -18,6 +18,7 @@ from esl_voicemail.journal.forgetting import Kept, forget, give_up, past_retenti
 from esl_voicemail.journal.queue import Queue, enqueue, hasten
 from esl_voicemail.journal.rows import call_of_row, row_of_call, row_of_hearing, row_of_recording
 from esl_voicemail.journal.schema import to_ms, voicemails
+from esl_voicemail.journal.statement import Statement
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import Call, CallResult, EndedBy, Hearing, Recording, VoicemailState
 
@@ -30,6 +31,11 @@ class OpenCall:
     call: Call
     recipients: tuple[str, ...]
     recording_file: str
+
+
+_BEGIN = Statement(insert(voicemails))
+_OPEN = and_(voicemails.c.message_id == bindparam("message"), voicemails.c.state == VoicemailState.OPEN.value)
+_CLOSE = Statement(update(voicemails).where(_OPEN))
 
 
 class Journal:
@@ -67,9 +73,8 @@ class Journal:
             "recipients": json.dumps(list(recipients)),
             "recording_file": recording_file,
         }
-        statement = insert(voicemails).values(**row, **row_of_call(call))
         self._writer.write(
-            lambda db: (db.execute(statement), None)[1],
+            lambda db: (_BEGIN.run(db, **row, **row_of_call(call)), None)[1],
             timeout_seconds,
             too_late=lambda db: _abandon(db, message_id, call.arrived_at),
         )
@@ -227,11 +232,7 @@ def _close(
     db: Connection, message_id: str, state: VoicemailState, now: datetime, changes: Mapping[str, object]
 ) -> bool:
     """Give an open row its one fate; False when it has one already, JournalError when there is no row."""
-    done = db.execute(
-        update(voicemails)
-        .where(voicemails.c.message_id == message_id, voicemails.c.state == VoicemailState.OPEN.value)
-        .values(state=state.value, closed_at=to_ms(now), **changes)
-    ).rowcount
+    done = _CLOSE.run(db, message=message_id, state=state.value, closed_at=to_ms(now), **changes)
     if not done and not db.execute(select(exists().where(voicemails.c.message_id == message_id))).scalar():
         raise JournalError(f"no call {message_id} in the journal")
     return bool(done)

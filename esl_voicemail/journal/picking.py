@@ -1,12 +1,14 @@
 """Which deliveries are the next to be sent: what is due, and what may not be sent beside others."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, not_, or_, select
+from sqlalchemy import Connection, and_, bindparam, exists, literal_column, not_, or_, select
 
 from esl_voicemail.journal.schema import deliveries, to_ms
+from esl_voicemail.journal.statement import Statement
 from esl_voicemail.model import DeliveryState
 
 CRASHES_AT_MOST = 3
@@ -14,30 +16,51 @@ CRASHES_AT_MOST = 3
 _NOT_OURS = timedelta(hours=3)
 # How long others may go first before one that has to be sent alone.
 _SUSPECT_PATIENCE = timedelta(minutes=1)
-_SUSPECT = deliveries.c.crashes >= CRASHES_AT_MOST - 1
+# As the index of these says it, word for word.
+_SUSPECT = deliveries.c.crashes >= literal_column(str(CRASHES_AT_MOST - 1))
+# Held or dropped by hand, it may still be under way.
+_NOT_FINAL = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.HELD, DeliveryState.DROPPED)
+_SUSPECTS = Statement(
+    select(deliveries.c.delivery_id, deliveries.c.state, deliveries.c.due_at)
+    .where(_SUSPECT, or_(*(deliveries.c.state == state.value for state in _NOT_FINAL)))
+    .order_by(deliveries.c.delivery_id)
+)
+
+_READY = and_(
+    deliveries.c.state == DeliveryState.QUEUED.value,
+    or_(deliveries.c.due_at <= bindparam("now"), deliveries.c.due_at > bindparam("not_ours")),
+    not_(_SUSPECT),
+)
+_AGE, _NUMBER = deliveries.c.queued_at, deliveries.c.delivery_id
+_FOUND = select(_NUMBER).where(_READY).limit(bindparam("most"))
+_ANY = Statement(select(exists().where(_READY)))
+_DUE_FIRST = Statement(_FOUND.order_by(deliveries.c.due_at, _NUMBER))
+_OLDEST = Statement(_FOUND.order_by(_AGE, _NUMBER))
+_NEWEST = Statement(_FOUND.order_by(_AGE.desc(), _NUMBER.desc()))
 
 
-def suspects(db: Connection, under_way: Collection[int], now: datetime) -> bool:
-    """Whether something that crashed the service twice is being sent, or has waited for long to be.
+def suspects(db: Connection) -> Sequence[Any]:
+    """Return what crashed the service twice, or was there when it did, and is not final, the oldest first."""
+    return _SUSPECTS.rows(db)
+
+
+def alone(found: Iterable[Any], under_way: Collection[int]) -> list[int]:
+    """Return the suspect that is the next to be sent, which it is when nothing else is."""
+    if under_way:
+        return []
+    return [one.delivery_id for one in found if one.state == DeliveryState.QUEUED][:1]
+
+
+def in_the_way(found: Iterable[Any], under_way: Collection[int], now: datetime) -> bool:
+    """Whether a suspect is being sent, or has waited for long to be.
 
     Nothing may share its fate; and if others came in between for ever, it would never go.
     """
-    sent = and_(deliveries.c.delivery_id.in_(under_way), _SUSPECT)
-    waits = and_(
-        deliveries.c.state == DeliveryState.QUEUED.value,
-        _SUSPECT,
-        deliveries.c.due_at <= to_ms(now - _SUSPECT_PATIENCE),
+    long_ago = to_ms(now - _SUSPECT_PATIENCE)
+    return bool(under_way) and any(
+        one.delivery_id in under_way or (one.state == DeliveryState.QUEUED and one.due_at <= long_ago)
+        for one in found
     )
-    return bool(under_way) and bool(db.execute(select(exists().where(or_(sent, waits)))).scalar())
-
-
-def alone(db: Connection, under_way: Collection[int]) -> list[int]:
-    """Return one that crashed the service twice, or was there when it crashed, when nothing else is sent."""
-    if under_way:
-        return []
-    suspect = and_(deliveries.c.state == DeliveryState.QUEUED.value, _SUSPECT)
-    found = select(deliveries.c.delivery_id).where(suspect).order_by(deliveries.c.delivery_id).limit(1)
-    return list(db.execute(found).scalars().all())
 
 
 def due(
@@ -50,20 +73,17 @@ def due(
     by_due: bool,
 ) -> list[int]:
     """After an outage the oldest has waited longest, and the newest is what somebody waits for now."""
-    ready = and_(
-        deliveries.c.state == DeliveryState.QUEUED.value,
-        or_(deliveries.c.due_at <= to_ms(now), deliveries.c.due_at > to_ms(now + _NOT_OURS)),
-        deliveries.c.delivery_id.not_in(under_way),
-        not_(_SUSPECT),
-    )
-    if not most or not db.execute(select(exists().where(ready))).scalar():
+    ready = {"now": to_ms(now), "not_ours": to_ms(now + _NOT_OURS)}
+    if not most or not _ANY.scalar(db, **ready):
         return []
-    found = select(deliveries.c.delivery_id).where(ready).limit(most)
-    age, number = deliveries.c.queued_at, deliveries.c.delivery_id
-    oldest = db.execute(found.order_by(deliveries.c.due_at if by_due else age, number)).scalars().all()
+
+    def first(statement: Statement) -> list[int]:
+        found = statement.rows(db, most=most + len(under_way), **ready)
+        return [one.delivery_id for one in found if one.delivery_id not in under_way][:most]
+
     if by_due:
-        return list(oldest)
-    newest = db.execute(found.order_by(age.desc(), number.desc())).scalars().all()
+        return first(_DUE_FIRST)
+    oldest, newest = first(_OLDEST), first(_NEWEST)
     ends = (newest, oldest) if newest_first else (oldest, newest)
     in_turn = [one for one in chain.from_iterable(zip_longest(*ends)) if one is not None]
     return list(dict.fromkeys(in_turn))[:most]

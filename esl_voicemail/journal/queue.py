@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, insert, literal, not_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, literal, not_, select, update
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.history import earlier_calls
-from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, suspects
+from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, in_the_way, suspects
 from esl_voicemail.journal.rows import voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
+from esl_voicemail.journal.statement import Statement
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import Attempt, Backlog, DeliveryState, EarlierCall, Undelivered
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
@@ -27,6 +28,50 @@ _FINAL: dict[type, DeliveryState] = {
 }
 _COUNTED_SECONDS = 3.0
 _NEEDS_A_PERSON = (DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD)
+
+_MINE = deliveries.c.delivery_id == bindparam("mail")
+_TRY = and_(_MINE, deliveries.c.attempts == bindparam("attempt"))
+_FAILED = deliveries.alias()
+
+_QUEUE = Statement(insert(deliveries))
+_CLAIM = Statement(
+    update(deliveries)
+    .where(_MINE)
+    .values(
+        state=DeliveryState.SENDING.value,
+        attempts=deliveries.c.attempts + 1,
+        mail_domain=func.coalesce(deliveries.c.mail_domain, bindparam("domain")),
+    )
+)
+# A delivery with its call and, of a report, the delivery it is about.
+_CLAIMED = Statement(
+    select(
+        voicemails,
+        deliveries.c.delivery_id,
+        deliveries.c.recipient,
+        deliveries.c.attempts,
+        deliveries.c.crashes,
+        deliveries.c.queued_at,
+        deliveries.c.mail_domain,
+        _FAILED.c.recipient.label("failed_recipient"),
+        _FAILED.c.state.label("failed_state"),
+        _FAILED.c.code.label("failed_code"),
+        _FAILED.c.reply.label("failed_reply"),
+    )
+    .join(voicemails, voicemails.c.message_id == deliveries.c.message_id)
+    .outerjoin(_FAILED, _FAILED.c.delivery_id == deliveries.c.about)
+    .where(_MINE)
+)
+_MESSAGE = Statement(select(deliveries.c.message_id).where(_MINE))
+_FORGOTTEN = Statement(
+    select(voicemails.c.forgotten_at).where(voicemails.c.message_id == bindparam("message"))
+)
+_DELIVERED = Statement(update(deliveries).where(_TRY, deliveries.c.state != DeliveryState.DELIVERED.value))
+_SETTLED = Statement(update(deliveries).where(_TRY, deliveries.c.state == DeliveryState.SENDING.value))
+_TRIED = Statement(insert(attempts))
+_NEXT_DUE = Statement(
+    select(func.min(deliveries.c.due_at)).where(deliveries.c.state == DeliveryState.QUEUED.value)
+)
 
 
 class Queue:
@@ -56,29 +101,24 @@ class Queue:
         """
 
         def work(db: Connection) -> tuple[list[Attempt], list[tuple[str, str]]]:
-            ids = alone(db, under_way) or due(
-                db, most, now, under_way, newest_first=newest_first, by_due=asking
-            )
-            if suspects(db, under_way, now):
+            apart = suspects(db)
+            if in_the_way(apart, under_way, now):
                 return [], []
-            db.execute(
-                update(deliveries)
-                .where(deliveries.c.delivery_id.in_(ids))
-                .values(
-                    state=DeliveryState.SENDING.value,
-                    attempts=deliveries.c.attempts + 1,
-                    mail_domain=func.coalesce(deliveries.c.mail_domain, mail_domain),
-                )
+            ids = alone(apart, under_way) or due(
+                db, most, now, under_way, newest_first=newest_first, by_due=asking
             )
             found: list[Attempt] = []
             held: list[tuple[str, str]] = []
-            for row in db.execute(_claimed(ids)):
+            for delivery_id in ids:
+                _CLAIM.run(db, mail=delivery_id, domain=mail_domain)
                 try:
+                    [row] = _CLAIMED.rows(db, mail=delivery_id)
                     found.append(_attempt(row, self._recordings, earlier_calls(db, row)))
                 except (ValueError, TypeError, OverflowError) as error:
-                    held.append((row.message_id, f"its row cannot be read: {error}"))
-                    _hold(db, row.delivery_id, now, held[-1][1])
-            return sorted(found, key=lambda one: ids.index(one.delivery_id)), held
+                    message_id = _MESSAGE.scalar(db, mail=delivery_id)
+                    held.append((message_id, f"its row cannot be read: {error}"))
+                    _hold(db, delivery_id, now, held[-1][1])
+            return found, held
 
         claimed, held = self._writer.write(work)
         if unreadable is not None:
@@ -88,10 +128,7 @@ class Queue:
 
     def next_due(self) -> datetime | None:
         """Return when the next queued delivery is due, or None when nothing is queued."""
-        statement = select(func.min(deliveries.c.due_at)).where(
-            deliveries.c.state == DeliveryState.QUEUED.value
-        )
-        due = self._writer.write(lambda db: db.execute(statement).scalar())
+        due = self._writer.write(_NEXT_DUE.scalar)
         return None if due is None else from_ms(due)
 
     def mark(
@@ -115,30 +152,24 @@ class Queue:
 
         def work(db: Connection) -> bool:
             # A server may quote the caller, who was forgotten while this was under way.
-            reply = "" if _forgotten(db, attempt.voicemail.message_id) else verdict.reply
+            forgotten = _FORGOTTEN.scalar(db, message=attempt.voicemail.message_id)
+            reply = verdict.reply if forgotten is None else ""
             changes = {"state": state.value, "code": verdict.code, "reply": reply}
             if due_at is not None and state is DeliveryState.QUEUED:
                 changes |= {"due_at": to_ms(due_at), "crashes": 0}
             else:
                 changes["finished_at"] = to_ms(now)
-            mine = and_(
-                deliveries.c.delivery_id == attempt.delivery_id,
-                deliveries.c.attempts == attempt.number,
-                deliveries.c.state != DeliveryState.DELIVERED.value
-                if isinstance(verdict, Delivered)
-                else deliveries.c.state == DeliveryState.SENDING.value,
-            )
-            changed = db.execute(update(deliveries).where(mine).values(**changes)).rowcount
-            db.execute(
-                insert(attempts).values(
-                    delivery_id=attempt.delivery_id,
-                    number=attempt.number,
-                    ended_at=to_ms(now),
-                    duration_ms=duration_ms,
-                    result="deferred" if state is DeliveryState.QUEUED else state.value,
-                    code=verdict.code,
-                    reply=reply,
-                )
+            settle = _DELIVERED if isinstance(verdict, Delivered) else _SETTLED
+            changed = settle.run(db, mail=attempt.delivery_id, attempt=attempt.number, **changes)
+            _TRIED.run(
+                db,
+                delivery_id=attempt.delivery_id,
+                number=attempt.number,
+                ended_at=to_ms(now),
+                duration_ms=duration_ms,
+                result="deferred" if state is DeliveryState.QUEUED else state.value,
+                code=verdict.code,
+                reply=reply,
             )
             if changed and state in _NEEDS_A_PERSON:
                 _report(db, [attempt.delivery_id], operator, now)
@@ -205,8 +236,8 @@ def enqueue(
 ) -> None:
     """Queue one delivery a recipient, due at once or at a later time."""
     row = {**_new(now), "due_at": to_ms(due_at or now), "message_id": message_id, "about": 0}
-    if recipients:
-        db.execute(insert(deliveries), [{**row, "recipient": recipient} for recipient in recipients])
+    for recipient in recipients:
+        _QUEUE.run(db, recipient=recipient, **row)
 
 
 def hasten(db: Connection, message_id: str, due_at: datetime, now: datetime) -> None:
@@ -224,11 +255,6 @@ def hasten(db: Connection, message_id: str, due_at: datetime, now: datetime) -> 
     )
 
 
-def _forgotten(db: Connection, message_id: str) -> bool:
-    asked = exists().where(voicemails.c.message_id == message_id, voicemails.c.forgotten_at.is_not(None))
-    return bool(db.execute(select(asked)).scalar())
-
-
 def _new(now: datetime) -> dict[str, Any]:
     return {
         "state": DeliveryState.QUEUED.value,
@@ -239,30 +265,7 @@ def _new(now: datetime) -> dict[str, Any]:
     }
 
 
-def _claimed(ids: Sequence[int]) -> Any:
-    """Deliveries with their calls and, of a report, the delivery it is about."""
-    failed = deliveries.alias()
-    return (
-        select(
-            voicemails,
-            deliveries.c.delivery_id,
-            deliveries.c.recipient,
-            deliveries.c.attempts,
-            deliveries.c.crashes,
-            deliveries.c.queued_at,
-            deliveries.c.mail_domain,
-            failed.c.recipient.label("failed_recipient"),
-            failed.c.state.label("failed_state"),
-            failed.c.code.label("failed_code"),
-            failed.c.reply.label("failed_reply"),
-        )
-        .join(voicemails, voicemails.c.message_id == deliveries.c.message_id)
-        .outerjoin(failed, failed.c.delivery_id == deliveries.c.about)
-        .where(deliveries.c.delivery_id.in_(ids))
-    )
-
-
-def _attempt(row: Row[Any], recordings: Path, earlier: tuple[EarlierCall, ...]) -> Attempt:
+def _attempt(row: Any, recordings: Path, earlier: tuple[EarlierCall, ...]) -> Attempt:
     failed = row.failed_recipient
     return Attempt(
         delivery_id=row.delivery_id,
@@ -306,6 +309,11 @@ def _report(db: Connection, delivery_ids: Sequence[int], operator: str | None, n
     statement = select(*columns.values()).where(
         deliveries.c.delivery_id.in_(delivery_ids),
         deliveries.c.about == 0,
-        not_(exists().where(told.c.about == deliveries.c.delivery_id)),
+        # By message, as only that has an index.
+        not_(
+            exists().where(
+                told.c.message_id == deliveries.c.message_id, told.c.about == deliveries.c.delivery_id
+            )
+        ),
     )
     db.execute(insert(deliveries).from_select(list(columns), statement))

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row
-
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.schema import from_ms, to_ms
 from esl_voicemail.model import (
@@ -47,7 +45,7 @@ def row_of_call(call: Call) -> dict[str, Any]:
     }
 
 
-def call_of_row(row: Row[Any]) -> Call:
+def call_of_row(row: Any) -> Call:
     """Return the call a row holds."""
     return Call(
         call_id=row.call_id,
@@ -66,7 +64,7 @@ def call_of_row(row: Row[Any]) -> Call:
     )
 
 
-def voicemail_of_row(row: Row[Any], recordings: Path, earlier: tuple[EarlierCall, ...] = ()) -> Voicemail:
+def voicemail_of_row(row: Any, recordings: Path, earlier: tuple[EarlierCall, ...] = ()) -> Voicemail:
     """Return the message a closed row holds, or the call that left none."""
     recording = None
     if row.state == VoicemailState.KEPT.value:
@@ -112,7 +110,7 @@ def row_of_hearing(hearing: Hearing | None) -> dict[str, Any]:
     }
 
 
-def hearing_of_row(row: Row[Any]) -> Hearing | None:
+def hearing_of_row(row: Any) -> Hearing | None:
     """Return what was heard in a call's recording, or None where nobody listened."""
     if row.content is None:
         return None
@@ -120,7 +118,7 @@ def hearing_of_row(row: Row[Any]) -> Hearing | None:
 
 
 @contextmanager
-def reading(row: Row[Any]) -> Iterator[None]:
+def reading(row: Any) -> Iterator[None]:
     """Say which row it is that another version, or another program, has written."""
     try:
         yield

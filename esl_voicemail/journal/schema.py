@@ -19,7 +19,12 @@ from sqlalchemy import (
     text,
 )
 
+from esl_voicemail.model import PROBE
+
 metadata = MetaData()
+
+# Few rows among many, each sort with an index of its own, which only its own words find.
+_SUSPECT, _PROBE = text("crashes >= 2"), text(f"mailbox = '{PROBE}'")
 
 voicemails = Table(
     "voicemails",
@@ -65,6 +70,7 @@ voicemails = Table(
     Index("voicemails_mailbox", "mailbox", "arrived_at"),
     Index("voicemails_callback", "callback", sqlite_where=text("callback != ''")),
     Index("voicemails_forgotten", "forgotten_at", "closed_at"),
+    Index("voicemails_probe", "forgotten_at", "closed_at", sqlite_where=_PROBE, postgresql_where=_PROBE),
 )
 
 deliveries = Table(
@@ -87,6 +93,7 @@ deliveries = Table(
     UniqueConstraint("message_id", "recipient", "about", name="deliveries_once"),
     Index("deliveries_due", "state", "due_at"),
     Index("deliveries_age", "state", "queued_at"),
+    Index("deliveries_suspect", "state", "due_at", sqlite_where=_SUSPECT, postgresql_where=_SUSPECT),
 )
 
 attempts = Table(

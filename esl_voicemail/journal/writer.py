@@ -5,21 +5,28 @@ its own, so one that fails does not take the others along; none is answered befo
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import gevent
 from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import empty_log
+from esl_voicemail.journal.statement import Statement
 
 # A disk that takes longer does not answer at all; every wait ends.
 _SLOWEST_SECONDS = 60.0
+
+# Standard SQL; SQLAlchemy's own way takes longer than most work does.
+_SAVE, _UNDO, _RELEASE = (
+    Statement(text(f"{verb}SAVEPOINT work")) for verb in ("", "ROLLBACK TO ", "RELEASE ")
+)
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -128,7 +135,7 @@ class Writer:
 
     def _one(self, connection: Connection, work: Work) -> Any:
         try:
-            with connection.begin_nested():
+            with _savepoint(connection):
                 return work(connection)
         except JournalError as error:
             return error
@@ -136,6 +143,18 @@ class Writer:
             return _refusal(error)
         except Exception as error:  # noqa: BLE001 - the greenlet that asked must get it, not this thread
             return error
+
+
+@contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    _SAVE.run(connection)
+    try:
+        yield
+    except BaseException:
+        _UNDO.run(connection)
+        raise
+    finally:
+        _RELEASE.run(connection)
 
 
 def _in_transaction(connection: Connection) -> bool:

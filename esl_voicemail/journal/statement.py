@@ -1,0 +1,111 @@
+"""A statement of what every call needs: said once in SQLAlchemy's terms, run by the driver itself.
+
+SQLAlchemy puts it into the database's own words, once, and says what is converted. To have it execute each
+one too takes several times what the database takes; what is asked seldom goes that way.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ClauseElement, Connection, Dialect, Select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import SQLCompiler
+
+_Convert = Callable[[Any], Any]
+
+
+class Statement:
+    """An SQL expression without lists of changing length.
+
+    What is given to each run is a `bindparam` in it or, of an insert or update, a column.
+    """
+
+    def __init__(self, expression: ClauseElement) -> None:
+        self._expression = expression
+        self._words: dict[tuple[str, ...], _Words] = {}
+
+    def run(self, db: Connection, **given: Any) -> int:
+        """Execute it and return how many rows it changed."""
+        with self._executed(db, given) as (cursor, _):
+            changed: int = cursor.rowcount
+            return changed
+
+    def rows(self, db: Connection, **given: Any) -> list[Any]:
+        """Return the rows it finds, their columns as attributes."""
+        with self._executed(db, given) as (cursor, words):
+            return [words.row(found) for found in cursor.fetchall()]
+
+    def scalar(self, db: Connection, **given: Any) -> Any:
+        """Return the first column of the first row, or None where there is none."""
+        found = self.rows(db, **given)
+        return found[0][0] if found else None
+
+    @contextmanager
+    def _executed(self, db: Connection, given: Mapping[str, Any]) -> Iterator[tuple[Any, "_Words"]]:
+        key = (db.dialect.name, *given)
+        words = self._words.get(key)
+        if words is None:
+            words = self._words[key] = self._put_into_words(db.dialect, list(given))
+        values = words.values(given)
+        driver: Any = db.dialect.loaded_dbapi
+        with closing(db.connection.cursor()) as cursor:
+            try:
+                cursor.execute(words.text, values)
+                yield cursor, words
+            except driver.Error as error:
+                # As SQLAlchemy says it: nobody needs to know which way a statement went.
+                raise DBAPIError.instance(words.text, values, error, driver.Error) from error
+
+    def _put_into_words(self, dialect: Dialect, given: list[str]) -> "_Words":
+        compiled = self._expression.compile(dialect=dialect, column_keys=given or None)
+        assert isinstance(compiled, SQLCompiler)
+        converted = {
+            name: convert
+            for name in compiled.params
+            if (convert := compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+        }
+        columns = list(self._expression.selected_columns) if isinstance(self._expression, Select) else []
+        found: list[tuple[int, _Convert]] = [
+            (place, convert)
+            for place, column in enumerate(columns)
+            if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
+        ]
+        row = namedtuple("Row", [str(column.key) for column in columns], rename=True)  # type: ignore[misc]
+        return _Words(
+            compiled.string,
+            {name: value for name, value in compiled.params.items() if not compiled.binds[name].required},
+            converted,
+            compiled.positiontup,
+            found,
+            row._make,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A statement in one database's words, and how values and rows are converted, by name and by place."""
+
+    text: str
+    fixed: Mapping[str, Any]
+    converted: Mapping[str, _Convert]
+    order: list[str] | None
+    found: list[tuple[int, _Convert]]
+    named: Callable[[Any], Any]
+
+    def values(self, given: Mapping[str, Any]) -> Any:
+        """Return the values as the driver takes them."""
+        values = {**self.fixed, **given}
+        for name, convert in self.converted.items():
+            values[name] = convert(values[name])
+        return values if self.order is None else [values[name] for name in self.order]
+
+    def row(self, found: Any) -> Any:
+        """Return a row as the driver found it with its columns as attributes."""
+        if self.found:
+            found = list(found)
+            for place, convert in self.found:
+                found[place] = convert(found[place])
+        return self.named(found)
