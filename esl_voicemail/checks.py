@@ -26,6 +26,7 @@ from esl_voicemail.mail.facts import facts_of
 from esl_voicemail.model import MISREAD
 from esl_voicemail.running import LOCK_FILE
 from esl_voicemail.samples import every_sort
+from esl_voicemail.sounds import own_sounds, shipped_sounds
 from esl_voicemail.spool import IDENTITY, Spool
 from esl_voicemail.storage import reserve_of
 
@@ -88,15 +89,8 @@ def greeting_seconds(config: Config) -> dict[str, float]:
 
     Greetings and promises, own and shipped; ConfigError for one that is gone since the checks.
     """
-    found: dict[str, float] = {}
-    for key, mailbox in config.mailboxes.items():
-        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises)):
-            for name, path in sounds.items():
-                found[str(path)] = _seconds(path, config.at("mailboxes", key, section, name))
-        for path in (path for sounds in mailbox.shipped.values() for path in sounds.values()):
-            if str(path) not in found:
-                found[str(path)] = _seconds(path, config.at("mailboxes"))
-    return found
+    shipped = ((config.at("mailboxes"), path) for path in shipped_sounds(config))
+    return {str(path): _seconds(path, where) for where, path in (*own_sounds(config), *shipped)}
 
 
 def _seconds(path: Path, where: str) -> float:
@@ -211,20 +205,12 @@ def _installed(config: Config) -> Iterator[str]:
 
 
 def _greetings(config: Config) -> Iterator[str]:
-    for key, mailbox in config.mailboxes.items():
-        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises)):
-            for name, path in sounds.items():
-                where = config.at("mailboxes", key, section, name)
-                if any(sign in str(path) for sign in MISREAD):
-                    yield f"{where}: {path}: the switch would misread one of {MISREAD}; move it"
-                elif trouble := _unplayable(path):
-                    yield f"{where}: {trouble}"
-    # All calls share the shipped ones, in any language: each is looked at once.
-    shipped: set[Path] = set()
-    for mailbox in config.mailboxes.values():
-        shipped.update(mailbox.thanks.with_name(f"{name}.wav") for name in ("default", "thanks", "apology"))
-        shipped.update(path for sounds in mailbox.shipped.values() for path in sounds.values())
-    for path in sorted(shipped):
+    for where, path in own_sounds(config):
+        if any(sign in str(path) for sign in MISREAD):
+            yield f"{where}: {path}: the switch would misread one of {MISREAD}; move it"
+        elif trouble := _unplayable(path):
+            yield f"{where}: {trouble}"
+    for path in shipped_sounds(config):
         if trouble := _unplayable(path):
             yield f"{config.at('mailboxes')}: {trouble}; install the program again"
 
