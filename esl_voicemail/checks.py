@@ -16,7 +16,7 @@ from esl_voicemail.audio import wav
 from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.config.folder import SUFFIX
 from esl_voicemail.config.load import shipped_greetings
-from esl_voicemail.config.source import name_of
+from esl_voicemail.config.source import name_of, unread
 from esl_voicemail.config.templates import Template
 from esl_voicemail.errors import ConfigError, DiskError, JournalError, RecordingError, TemplateError
 from esl_voicemail.journal.engine import FILE, examine
@@ -234,7 +234,7 @@ def _unplayable(path: Path) -> str:
     except RecordingError as error:
         return f"{path}: is no sound the switch can play: {error}"
     except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
+        return f"{path}: {unread(error)}"
     return "" if shape.duration_ms else f"{path}: is empty"
 
 
@@ -293,8 +293,10 @@ def console_password(config: Config, path: Path | None = None) -> str:
         raise ConfigError([f"{where}: is not given; name the file that holds the switch's password"])
     try:
         words = path.read_text().strip()
-    except (OSError, UnicodeError) as error:
-        raise ConfigError([f"{where}: {path}: cannot be read: {error}"]) from error
+    except UnicodeError as error:
+        raise ConfigError([f"{where}: {path}: is no text; write the switch's password into it"]) from error
+    except OSError as error:
+        raise ConfigError([f"{where}: {path}: {unread(error)}"]) from error
     if not words or "\n" in words or "\r" in words:
         raise ConfigError([f"{where}: {path}: must hold one line, the switch's password"])
     return words
@@ -327,4 +329,4 @@ def _unreadable(path: Path) -> str:
         with path.open("rb"):
             return ""
     except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
+        return f"{path}: {unread(error)}"

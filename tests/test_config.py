@@ -279,8 +279,8 @@ MISTAKES = {
         f"{SALES}mail:\n  smtp:\n    host: a.b\n    security: none\n    username: vm\n    password_file: x\n",
         "7: mail.smtp.security: the password would go to a.b in the clear; use starttls or tls",
     ),
-    "a folder of mailboxes that is missing": (f"{SALES}mailboxes_dir: nowhere\n", "4: mailboxes_dir: FOLDER/nowhere: cannot be read: No such file or directory"),
-    "a file for a folder of mailboxes": (f"{SALES}mailboxes_dir: voicemail.yaml\n", "4: mailboxes_dir: FOLDER/voicemail.yaml: cannot be read: Not a directory"),
+    "a folder of mailboxes that is missing": (f"{SALES}mailboxes_dir: nowhere\n", "4: mailboxes_dir: FOLDER/nowhere: cannot be read: No such file or directory; put it there, or name another"),
+    "a file for a folder of mailboxes": (f"{SALES}mailboxes_dir: voicemail.yaml\n", "4: mailboxes_dir: FOLDER/voicemail.yaml: cannot be read: Not a directory; name another"),
     "a folder's name too long": (f"{SALES}mailboxes_dir: {'a' * 300}\n", f"4: mailboxes_dir: FOLDER/{'a' * 300}: cannot be read: File name too long"),
     # YAML
     "a tab": (f"{SALES}mail:\n\tfrom: x\n", "5: is not YAML: found character '\\t' that cannot start any token"),
