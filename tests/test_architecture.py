@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "disk",
             "logline",
             "repeats",
+            "pace",
         }
     ),
     frozenset(
