@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GENESIS := $(VENV)/genesis/.ready
 # TESTS may name some tests: pytest alone runs them.
 PYTEST := $(BIN)/python -m $(if $(TESTS),pytest $(TESTS),tests.parallel)
 
@@ -31,8 +32,15 @@ check: setup
 	$(BIN)/mypy
 	$(PYTEST)
 
-bench: setup
+# BENCH_CASES may name some cases, separated by commas.
+bench: setup $(GENESIS)
 	$(BIN)/python -m tests.bench
+
+# A library the bench compares with; nothing of ours is to be in its environment, nor it in ours.
+$(GENESIS): tests/bench/rivals/genesis.txt $(READY)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
 # SOAK_SECONDS (at most 600) and SOAK_SEED may be set.
 soak: setup
@@ -48,10 +56,12 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Writes requirements.lock anew from setup.cfg; commit what it writes.
+# Writes requirements.lock anew from setup.cfg, and the bench's own; commit what it writes.
 lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --extra dev setup.cfg --output-file requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate tests/bench/rivals/genesis.in --output-file tests/bench/rivals/genesis.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

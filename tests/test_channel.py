@@ -289,10 +289,20 @@ def test_what_ended_a_recording_is_told_from_the_switchs_flags(
 ) -> None:
     channel, switch = pair
     channel.perform(Record("a-1", Path("/r/a.wav"), 60, 5))
-    switch.sendall(REPLY + completed(**{name.replace("-", "__"): value for name, value in headers.items()}))
+    said = {name.replace("-", "__"): value for name, value in headers.items()}
+    switch.sendall(REPLY + completed(Application="record", **said))
     happened = channel.receive(soon())
     assert isinstance(happened, ApplicationDone)
     assert happened.ended_by is ended_by
+
+
+def test_what_a_recording_left_in_the_channel_says_nothing_of_what_came_after_it(
+    pair: tuple[Channel, socket.socket],
+) -> None:
+    channel, switch = pair
+    left = {"variable_record_ms": "3000", "variable_silence_hits_exhausted": "true"}
+    switch.sendall(completed(Application="sleep", **left))
+    assert channel.receive(soon()) == ApplicationDone("a-1")
 
 
 def test_the_silence_of_a_recording_is_counted_in_the_codec_that_was_answered_with(
@@ -329,7 +339,7 @@ def test_the_limit_is_kept_by_the_clock_though_gaps_left_the_file_short(
     channel.perform(Record("a-1", Path("/r/a.wav"), 1, 5))
     over = soon(1.0)
     until(lambda: time.monotonic() >= over, "the limit")
-    switch.sendall(REPLY + completed(variable_record_ms="400"))
+    switch.sendall(REPLY + completed(Application="record", variable_record_ms="400"))
     happened = channel.receive(soon())
     assert isinstance(happened, ApplicationDone)
     assert happened.ended_by is EndedBy.LIMIT

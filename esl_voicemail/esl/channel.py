@@ -38,6 +38,7 @@ CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 30
 _SEND_SECONDS = 10.0
 _READ_BYTES = 65536
+_READS_AT_ONCE = 8
 # A machine or a line that is gone says nothing, and by itself the kernel asks after two hours. Asked after
 # 30 s of silence and then every 10 s, it is known to be gone within 60 s, where a recording may last an hour;
 # so it is where nothing confirms what was written. A frozen switch's kernel answers: deadlines see to that.
@@ -62,6 +63,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
 
     def __init__(self, address: Any, sock: socket.socket, room: Room | None = None) -> None:
         super().__init__(address, sock)
+        # It is read here without greenswitch's buffer, which is 8 KB a call.
+        self.sock_file.close()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE.items():
@@ -81,6 +84,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._limit_ms = 0
         self._limit_at = math.inf
         self._broken = ""
+        self._reads = 0
         self._unread = 0
         self._late = 0
 
@@ -182,7 +186,6 @@ class Channel(OutboundSession):  # type: ignore[misc]
         """Close the socket; nothing is said."""
         self.connected = False
         self._reader.close()
-        self.sock_file.close()
         self.sock.close()
 
     # greenswitch's own verbs, where they would undo the hardening.
@@ -205,7 +208,11 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._sent.extend(command.partition("\n")[0] for command in commands)
         try:
             self.sock.settimeout(_SEND_SECONDS)
-            self.sock.sendall("".join(f"{command}\n\n" for command in commands).encode("utf-8"))
+            text = "".join(f"{command}\n\n" for command in commands).encode("utf-8")
+            # Nearly always all of it goes at once; to cut it in pieces, `sendall` asks the system first.
+            sent = self.sock.send(text)
+            if sent < len(text):
+                self.sock.sendall(text[sent:])
         except OSError as error:
             self.connected = False
             raise ControlLostError(f"the switch does not read: {error}") from error
@@ -225,7 +232,9 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 received, self._broken = b"", str(error)
             self._take(received)
             # A peer that never pauses must not keep the other calls from running.
-            gevent.sleep(0)
+            self._reads += 1
+            if not self._reads % _READS_AT_ONCE:
+                gevent.sleep(0)
         self._unread += 1
         if self._unread > _UNREAD_FRAMES_AT_MOST:
             self._broken = f"the peer sent {self._unread} frames that say nothing"
@@ -284,21 +293,26 @@ class Channel(OutboundSession):  # type: ignore[misc]
         if rate:
             self._codec = Codec(event.get("Channel-Read-Codec-Name"), min(rate, 192_000))
         application_id, application = event.get("Application-UUID"), event.get("Application")
+        response = event.get("Application-Response")
         # Variables outlive the application that set them: only its own are read.
-        typed = ""
-        if application == "playback":
-            typed = event.variable("playback_terminator_used").replace("#", "")
-        elif application == "play_and_get_digits":
-            typed = event.variable(TYPED)
-        if typed:
-            return Typed(application_id, typed[:40])
-        duration_ms = event.number("variable_record_ms") or 0
-        return ApplicationDone(
-            application_id,
-            event.get("Application-Response"),
-            duration_ms,
-            self._ended_by(event, duration_ms),
-        )
+        match application:
+            case "playback":
+                if ended := event.variable("playback_terminator_used"):
+                    typed = ended.replace("#", "")[:40]
+                    return (
+                        Typed(application_id, typed)
+                        if typed
+                        else ApplicationDone(application_id, response, ended_by=EndedBy.KEY)
+                    )
+            case "play_and_get_digits":
+                if typed := event.variable(TYPED)[:40]:
+                    return Typed(application_id, typed)
+            case "record":
+                duration_ms = event.number("variable_record_ms") or 0
+                return ApplicationDone(
+                    application_id, response, duration_ms, self._ended_by(event, duration_ms)
+                )
+        return ApplicationDone(application_id, response)
 
     def _ended_by(self, event: Headers, duration_ms: int) -> EndedBy:
         if event.variable("playback_terminator_used"):
@@ -316,11 +330,13 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def _match_reply(self, frame: Frame) -> Input | None:
         """Match a reply to its command; an application refused will never be done: its time is over now."""
         to_api = frame.kind == "api/response"
-        command = next((one for one in self._sent if one.startswith("api ") == to_api), None)
-        if command is None:
+        for at, command in enumerate(self._sent):
+            if command.startswith("api ") == to_api:
+                del self._sent[at]
+                break
+        else:
             self._reader.refused += 1
             return None
-        self._sent.remove(command)
         reply = frame.headers.get("Reply-Text") or frame.body.decode("utf-8", "replace")
         # "No such channel" to a hang-up says that the caller was quicker.
         if reply.startswith("-ERR") and not command.startswith("api uuid_kill"):

@@ -9,17 +9,19 @@ import os
 import sys
 import tempfile
 import wave
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from esl_voicemail.cli.progress import shown
-from tests.bench import dialogues, targets
+from tests.bench import crowds, dialogues, disks, mailing, targets
 from tests.bench.processes import ROOT
 
 _SPEECH = ROOT / "esl_voicemail" / "trial" / "caller.wav"
 _MESSAGE_SECONDS = 8.6
+_PRIORITY = -10
 
-CASES = {**dialogues.CASES}
+CASES = {**dialogues.CASES, **mailing.CASES, **crowds.CASES, **disks.CASES}
 
 
 def chosen(names: str) -> list[str]:
@@ -42,6 +44,9 @@ def message(folder: Path) -> Path:
 
 def main() -> int:
     """Run the cases, say each as it ends, and judge them."""
+    # Where it may, the run goes before other work on this machine, whose turns would be in the figures.
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         audio = message(Path(folder))

@@ -1,7 +1,7 @@
 """Our channel and dialogue alone: what talking costs without a journal, a recordings folder or mail.
 
-Like for like with `rivals`: the channel, the dialogue's table and the commands are the service's own; what the
-session would do with spool and journal is answered at once.
+Like for like with `rivals`: the channel, the dialogue's table and the commands are the service's own; what
+the session would do with spool and journal is answered at once.
 """
 
 import sys

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.processes import ROOT, Asked, Spent, load, other, served
+from tests.bench.targets import CPU
 
 CALLS = 1000
 FEWER_CALLS = 300
+HELD_BY_OTHERS = 500
 AT_ONCE = 100
 WARM_UP_CALLS = 30
 _CLOSED_PORT = 9  # `discard`, where nobody listens: no mail leaves, and none is tried for long
@@ -44,7 +46,7 @@ def talked(calls: int, generator: Asked, spent: Spent, **job: Any) -> dict[str, 
     placed = generator.spent.cpu_seconds() - placing
     spent.quiet()
     cpu = spent.cpu_seconds() - before
-    return {"cpu_seconds_per_1000_calls": round(cpu * 1000 / calls, 3), **said(figures, calls, placed)}
+    return {CPU: round(cpu * 1000 / calls, 3), **said(figures, calls, placed)}
 
 
 def said(figures: dict[str, Any], calls: int, placing: float = 0.0) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def said(figures: dict[str, Any], calls: int, placing: float = 0.0) -> dict[str,
         "calls_per_second": round(calls / figures["seconds"], 1),
         "reaction_p50_ms": round(figures["reaction"]["p50"] * 1000, 2),
         "reaction_p99_ms": round(figures["reaction"]["p99"] * 1000, 2),
+        "keeping_p50_ms": round(figures["keeping"]["p50"] * 1000, 2),
+        "keeping_p99_ms": round(figures["keeping"]["p99"] * 1000, 2),
         "event_bytes_per_call": round(figures["event_bytes"] / calls),
     }
     if placing:
@@ -65,8 +69,18 @@ def said(figures: dict[str, Any], calls: int, placing: float = 0.0) -> dict[str,
 
 
 def greenswitch(folder: Path, audio: Path) -> dict[str, Any]:
-    """Stock greenswitch."""
-    return _other(Path(sys.executable), RIVALS / "with_greenswitch.py", folder, audio, CALLS)
+    """Stock greenswitch, and what calls that it holds take of its memory."""
+    with (
+        other(Path(sys.executable), RIVALS / "with_greenswitch.py", folder) as (address, spent),
+        load(address, audio) as generator,
+    ):
+        figures = talked(CALLS, generator, spent)
+        before = spent.resident_bytes()
+        generator.ask(calls=HELD_BY_OTHERS, at_once=AT_ONCE, hold=True)
+        spent.quiet()
+        grown = spent.resident_bytes() - before
+        generator.ask(release=True, spread=2.0)
+        return {**figures, "rss_bytes_per_held_call": round(grown / HELD_BY_OTHERS)}
 
 
 def genesis(folder: Path, audio: Path) -> dict[str, Any]:
@@ -98,7 +112,7 @@ def _other(python: Path, program: Path, folder: Path, audio: Path, calls: int) -
 
 CASES: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "dialogue only": bare,
-    "dialogue and journal": without_mail,
     "greenswitch": greenswitch,
+    "dialogue and journal": without_mail,
     "genesis": genesis,
 }

@@ -12,13 +12,13 @@ import socket
 import sys
 import time
 import uuid
-from array import array
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import recording
+from tests.bench.figures import Figures
 from tests.bench.switch import Call
 
 # The event socket of a real switch looks for commands this often.
@@ -32,7 +32,8 @@ _PATIENCE_SECONDS = 20.0
 class Job:
     """So many calls: `at_once` of them, or `per_second` new ones; with `hold` they stay in their recording.
 
-    `release` lets those that are held go on; `tick` is what the switch takes to carry out an application.
+    `release` lets those that are held go on, within `spread` seconds; `tick` is what the switch takes to
+    carry out an application.
     """
 
     calls: int = 0
@@ -40,52 +41,21 @@ class Job:
     per_second: float = 0.0
     hold: bool = False
     release: bool = False
+    spread: float = 0.0
     tick: float = TICK_SECONDS
-
-
-@dataclass(slots=True)
-class Figures:
-    """What came of a job; times in seconds."""
-
-    ended: int = 0
-    failed: int = 0
-    why: str = ""
-    event_bytes: int = 0
-    reactions: "array[float]" = field(default_factory=lambda: array("d"))
-    connected: "array[float]" = field(default_factory=lambda: array("d"))
-    executed: "array[float]" = field(default_factory=lambda: array("d"))
-    answered: "array[float]" = field(default_factory=lambda: array("d"))
-
-    def told(self, seconds: float) -> dict[str, Any]:
-        """Return them as they are printed."""
-        return {
-            "ended": self.ended,
-            "failed": self.failed,
-            "why": self.why,
-            "seconds": seconds,
-            "event_bytes": self.event_bytes,
-            **{
-                name: {"p50": _share(times, 0.5), "p99": _share(times, 0.99), "max": _share(times, 1.0)}
-                for name, times in (
-                    ("reaction", self.reactions),
-                    ("connected", self.connected),
-                    ("executed", self.executed),
-                    ("answered", self.answered),
-                )
-            },
-        }
 
 
 class Line:
     """One call's connection."""
 
-    __slots__ = ("began", "call", "held", "listening", "sock", "spoke", "unsent")
+    __slots__ = ("began", "call", "held", "listening", "recorded", "sock", "spoke", "unsent")
 
     def __init__(self, sock: socket.socket, call: Call, began: float) -> None:
         self.sock = sock
         self.call = call
         self.began = began
         self.spoke = 0.0  # when a completion went out that nothing has answered yet
+        self.recorded = False  # it was a recording's
         self.unsent = b""
         self.listening = False
         self.held = False
@@ -102,6 +72,7 @@ class Generator:
         self._lines: dict[int, Line] = {}
         self._held: list[Line] = []
         self._due: deque[tuple[float, Line]] = deque()
+        self._leaving: deque[tuple[float, Line]] = deque()
         self._job = Job()
         self._figures = Figures()
 
@@ -110,7 +81,8 @@ class Generator:
         self._job, self._figures = job, Figures()
         began = time.monotonic()
         if job.release:
-            self._due.extend((began, line) for line in self._held)
+            apart = job.spread / max(1, len(self._held))
+            self._leaving = deque((began + n * apart, line) for n, line in enumerate(self._held))
             self._held = []
         left, last = job.calls, began
         while left or len(self._lines) > len(self._held):
@@ -121,8 +93,9 @@ class Generator:
             for _ in range(min(left, self._wanted(job, left, now - began))):
                 self._place()
                 left -= 1
-            while self._due and self._due[0][0] <= now:
-                self._complete(self._due.popleft()[1])
+            for due in (self._due, self._leaving):
+                while due and due[0][0] <= now:
+                    self._complete(due.popleft()[1])
             for number, what in self._epoll.poll(self._pause(job, left, began)):
                 last = now
                 self._attend(number, what)
@@ -135,7 +108,7 @@ class Generator:
 
     def _pause(self, job: Job, left: int, began: float) -> float:
         now = time.monotonic()
-        pause = self._due[0][0] - now if self._due else 0.5
+        pause = min([0.5, *(due[0][0] - now for due in (self._due, self._leaving) if due)])
         if left and job.per_second:
             pause = min(pause, began + (job.calls - left + 1) / job.per_second - now)
         return max(0.0, pause)
@@ -166,17 +139,17 @@ class Generator:
 
     def _take(self, line: Line, received: bytes) -> None:
         now, call = time.monotonic(), line.call
-        connected, executed, answering = call.connected, call.executed, call.answering
+        figures, before, executed = self._figures, call.progress, call.executed
         if line.spoke:
-            self._figures.reactions.append(now - line.spoke)
+            figures.reactions.append(now - line.spoke)
+            if line.recorded:
+                figures.keeping.append(now - line.spoke)
             line.spoke = 0.0
         said = call.take(received)
-        if not connected and call.connected:
-            self._figures.connected.append(now - line.began)
-        if not executed and call.executed:
-            self._figures.executed.append(now - line.began)
-        if not answering and call.answering:
-            self._figures.answered.append(now - line.began)
+        if call.progress != before:
+            for reached, times in enumerate(figures.milestones):
+                if before <= reached < call.progress:
+                    times.append(now - line.began)
         self._send(line, said)
         for step, _ in list(call.due)[executed - call.executed :] if call.executed > executed else ():
             if step.application == "record" and self._job.hold:
@@ -191,7 +164,8 @@ class Generator:
         call = line.call
         if call.closed or not call.due or line.sock.fileno() < 0:
             return
-        if call.due[0][0].application == "record":
+        line.recorded = call.due[0][0].application == "record"
+        if line.recorded:
             Path(call.file).write_bytes(self._audio)
         said = call.complete()
         try:
@@ -231,11 +205,7 @@ class Generator:
         for line in list(self._lines.values()):
             self._end(line, why)
         self._due.clear()
-
-
-def _share(times: "array[float]", share: float) -> float:
-    """Return the time that this share of all kept within; 0 where there are none."""
-    return sorted(times)[max(0, round(share * len(times)) - 1)] if times else 0.0
+        self._leaving.clear()
 
 
 def main() -> None:

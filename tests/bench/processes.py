@@ -97,11 +97,15 @@ class Asked:
         return Spent(self._process.pid)
 
     def ask(self, **question: Any) -> dict[str, Any]:
-        """Ask and wait for the answer; EOFError when it died instead."""
+        """Ask and wait for the answer."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """Return the next line it says; EOFError when it died instead."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise EOFError(f"{self._process.args!r} ended with {self._process.wait(10)}")

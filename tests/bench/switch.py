@@ -30,21 +30,20 @@ class Call:
         "_linger",
         "_recording",
         "_subscription",
-        "answering",
         "call_id",
         "closed",
-        "connected",
         "due",
         "event_bytes",
         "executed",
         "file",
         "hung_up",
+        "progress",
     )
 
     def __init__(self, recording: Recording, call_id: str) -> None:
         self.call_id = call_id.encode()
-        self.connected = False
-        self.answering = False
+        # How far the client has come: 1 `connect`, 2 a command behind it, 3 an application, 4 `answer`.
+        self.progress = 0
         self.hung_up = False
         self.closed = False
         self.due: deque[tuple[Step, bytes]] = deque()
@@ -69,6 +68,8 @@ class Call:
         return said + self._end() if step.hangs_up else said
 
     def _reply(self, command: bytes) -> bytes:
+        if self.progress < 2:
+            self.progress += 1
         if command.startswith(b"sendmsg"):
             return self._execute(command)
         asked = self._subscription.after(command)
@@ -78,7 +79,6 @@ class Call:
         verb, _, rest = command.partition(b" ")
         match verb:
             case b"connect":
-                self.connected = True
                 return self._recording.connected(self.call_id)
             case b"linger":
                 self._linger = rest.strip()
@@ -103,7 +103,7 @@ class Call:
             raise ValueError(f"the recorded call has no `{name}`")
         if name == "record" and (argument := _ARGUMENT.search(command)):
             self.file = argument[1].decode()
-        self.answering = self.answering or name == "answer"
+        self.progress = max(self.progress, 4 if name == "answer" else 3)
         turn = self._done.get(name, 0)
         self._done[name] = turn + 1
         self.executed += 1

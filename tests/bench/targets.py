@@ -7,6 +7,9 @@ from typing import Any
 Found = Mapping[str, Mapping[str, Any]]
 
 CPU = "cpu_seconds_per_1000_calls"
+HELD_MS = "event_loop_held_ms"
+# Mails that may be on their way at once, by default, each composed, in pieces and on its way out.
+WORKERS = 4 * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,6 @@ class Target:
     cases: tuple[str, ...]
     value: Callable[[Found], float]
     limit: float
-    unit: str
     least: bool = False
 
 
@@ -45,21 +47,65 @@ def _against_greenswitch(case: str) -> Callable[[Found], float]:
     return lambda found: found[case][CPU] / found["greenswitch"][CPU]
 
 
+def _figure(case: str, name: str) -> Callable[[Found], float]:
+    return lambda found: float(found[case][name])
+
+
+def _against_empty(name: str) -> Callable[[Found], float]:
+    return lambda found: found["old rows"][f"{name}_ms"] / found["old rows"][f"{name}_ms_of_empty"]
+
+
+def _longest_held(found: Found) -> float:
+    return max(figures[HELD_MS] for figures in found.values() if HELD_MS in figures)
+
+
+WATCHED = ("whole path WAV", "whole path MP3", "backlog", "held", "held and new", "burst", "slow disk")
+
 TARGETS = (
     Target(
-        "dialogue only, processor time against greenswitch's",
+        "dialogue only: processor time, greenswitch's being 1",
         ("dialogue only", "greenswitch"),
         _against_greenswitch("dialogue only"),
         0.25,
-        "x",
     ),
     Target(
-        "dialogue and journal, processor time against greenswitch's",
-        ("dialogue and journal", "greenswitch"),
-        _against_greenswitch("dialogue and journal"),
-        0.25,
-        "x",
+        "whole path with WAV: processor time, greenswitch's being 1",
+        ("whole path WAV", "greenswitch"),
+        _against_greenswitch("whole path WAV"),
+        1.0,
     ),
+    Target(
+        "events a call: bytes",
+        ("whole path WAV",),
+        _figure("whole path WAV", "event_bytes_per_call"),
+        65_000,
+    ),
+    Target("a held call: bytes of memory", ("held",), _figure("held", "rss_bytes_per_held_call"), 40_000),
+    Target(
+        "reaction, p99 with 1,000 held and 100 new a second: ms",
+        ("held and new",),
+        _figure("held and new", "reaction_p99_ms"),
+        10,
+    ),
+    Target("500 at once: ms to the last `connect`", ("burst",), _figure("burst", "connected_max_ms"), 250),
+    Target(
+        "500 at once: ms to the last call's next command",
+        ("burst",),
+        _figure("burst", "commanded_max_ms"),
+        250,
+    ),
+    Target("event loop, held longest in any case: ms", WATCHED, _longest_held, 20),
+    Target("backlog: mails a second", ("backlog",), _figure("backlog", "mails_per_second"), 150, least=True),
+    Target(
+        "backlog: growth of memory, in mails", ("backlog",), _figure("backlog", "rss_growth_mails"), WORKERS
+    ),
+    Target(
+        "old rows: time to claim, an empty journal's being 1", ("old rows",), _against_empty("claim"), 1.5
+    ),
+    Target(
+        "old rows: time to scrape, an empty journal's being 1", ("old rows",), _against_empty("scrape"), 1.5
+    ),
+    Target("old rows: ms to start", ("old rows",), _figure("old rows", "start_ms"), 2000),
 )
 
 
@@ -76,8 +122,8 @@ def table(verdicts: list[Verdict]) -> list[str]:
     """Return the verdicts as lines for a person."""
     return [
         f"{'pass' if verdict.met else 'FAIL'}  {verdict.target.name}: "
-        f"{verdict.value:.3g} {verdict.target.unit} "
-        f"({'at least' if verdict.target.least else 'at most'} {verdict.target.limit:g}, "
+        f"{verdict.value:,.4g} "
+        f"({'at least' if verdict.target.least else 'at most'} {verdict.target.limit:,g}, "
         f"{verdict.share:.2f} of it)"
         for verdict in verdicts
     ]
