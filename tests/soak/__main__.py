@@ -195,7 +195,7 @@ class Soak:
     def say_how_it_goes(self) -> None:
         """Show a terminal how much of the time has passed; print a line now and then where there is none."""
         if sys.stderr.isatty():
-            for _ in shown(range(math.floor(FIRING)), "s", math.floor(FIRING)):
+            for _ in shown(range(math.floor(FIRING)), "seconds"):
                 gevent.sleep(1.0)
         else:
             for _ in self.until_over(_SAID_EVERY, _SAID_EVERY):
