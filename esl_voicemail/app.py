@@ -27,7 +27,7 @@ from esl_voicemail.errors import ConfigError, RecordingError, VoicemailError
 from esl_voicemail.esl.listener import Listener
 from esl_voicemail.http.server import HttpServer
 from esl_voicemail.journal import Journal
-from esl_voicemail.journal.engine import url_of
+from esl_voicemail.journal.engine import bring_up_to_date, url_of
 from esl_voicemail.log import Log
 from esl_voicemail.logline import render, style_on
 from esl_voicemail.logwriter import LogWriter
@@ -79,7 +79,7 @@ class Parts:
 
 
 def build(config: Config, watch: Watch) -> Parts:
-    """Build the parts; nothing runs yet, but ports are bound and the journal is open."""
+    """Build the parts; none runs yet but HTTP, ports are bound and the journal is open."""
     clock = Clock()
     style = style_on(config.log.format, terminal=sys.stderr.isatty(), environment=os.environ)
     log_writer = LogWriter(
@@ -87,18 +87,26 @@ def build(config: Config, watch: Watch) -> Parts:
     )
     log = Log(log_writer.write, clock, style=style, level=config.log.level, seconds=clock.seconds)
     telemetry = Telemetry(config.mailboxes, clock, log=log, mask_numbers=config.log.mask_numbers)
+    say_crashes_in_one_line(telemetry)
     # Codecs have threads of their own: no call waits for the mail of another. More than there are processors
     # would only take turns, and hold the event loop up between them.
     processors = os.cpu_count() or 1
     workers, mail_workers = Workers(_DISK_THREADS), Workers(min(config.mail.max_connections, processors))
+    readiness = Readiness(workers, telemetry, clock)
+    http = HttpServer(config.http.listen, telemetry.registry, readiness.reasons)
+    # Migration and recovery may take minutes: whoever asks meanwhile is answered.
+    http.start()
+    readiness.starting("the journal is brought up to date")
     spool = spool_of(config)
     mailboxes, greeting_seconds = dict(config.mailboxes), checks.greeting_seconds(config)
     transport = transport_of(config)
     if isinstance(transport, MaildirTransport):
         transport.maildir.create()
         transport.maildir.sweep()
+    workers.run(bring_up_to_date, url_of(config.directory))
     journal = Journal(url_of(config.directory), config.recordings, telemetry.committed)
     storage = Storage.in_use(spool, config.directory)
+    readiness.watch(storage)
     delivery = Delivery(
         journal.queue,
         Composer(
@@ -143,7 +151,6 @@ def build(config: Config, watch: Watch) -> Parts:
         kept=delivery.wake,
         retention=timedelta(days=config.storage.retention_days),
     )
-    readiness = Readiness(workers, storage, telemetry, clock)
     telemetry.watch(journal.queue.backlog, {"disk": workers, "mail": mail_workers})
     return Parts(
         log=log,
@@ -159,7 +166,7 @@ def build(config: Config, watch: Watch) -> Parts:
         readiness=readiness,
         pulse=Pulse(telemetry),
         probing=Probing(config, watch.path, mailboxes, telemetry),
-        http=HttpServer(config.http.listen, telemetry.registry, readiness.reasons),
+        http=http,
         mailboxes=mailboxes,
         greeting_seconds=greeting_seconds,
     )
@@ -196,7 +203,6 @@ class App:
             return self._serve(build(self._config, self._watch))
 
     def _serve(self, parts: Parts) -> int:
-        say_crashes_in_one_line(parts.telemetry)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop)
         gevent.signal_handler(signal.SIGHUP, self._signalled.set)
@@ -204,10 +210,10 @@ class App:
         gevent.signal_handler(signal.SIGUSR2, parts.log.quieter)
         for problem in checks.template_problems(self._config):
             parts.telemetry.trouble("template_failed", problem)
+        parts.readiness.starting("what the last process left is set right")
         parts.delivery.start()
         parts.recovery.start()
         parts.readiness.look()
-        parts.http.start()
         # A port that is not listened on yet refuses a call, which its dialplan takes better than silence.
         parts.listener.listen()
         running = [

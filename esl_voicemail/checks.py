@@ -16,7 +16,7 @@ from esl_voicemail.audio import wav
 from esl_voicemail.config import Config, Mailbox
 from esl_voicemail.config.folder import SUFFIX
 from esl_voicemail.config.load import shipped_greetings
-from esl_voicemail.config.source import name_of
+from esl_voicemail.config.source import name_of, unread
 from esl_voicemail.config.templates import Template
 from esl_voicemail.errors import ConfigError, DiskError, JournalError, RecordingError, TemplateError
 from esl_voicemail.journal.engine import FILE, examine
@@ -26,6 +26,7 @@ from esl_voicemail.mail.facts import facts_of
 from esl_voicemail.model import MISREAD
 from esl_voicemail.running import LOCK_FILE
 from esl_voicemail.samples import every_sort
+from esl_voicemail.sounds import own_sounds, shipped_sounds
 from esl_voicemail.spool import IDENTITY, Spool
 from esl_voicemail.storage import reserve_of
 
@@ -88,15 +89,8 @@ def greeting_seconds(config: Config) -> dict[str, float]:
 
     Greetings and promises, own and shipped; ConfigError for one that is gone since the checks.
     """
-    found: dict[str, float] = {}
-    for key, mailbox in config.mailboxes.items():
-        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises)):
-            for name, path in sounds.items():
-                found[str(path)] = _seconds(path, config.at("mailboxes", key, section, name))
-        for path in (path for sounds in mailbox.shipped.values() for path in sounds.values()):
-            if str(path) not in found:
-                found[str(path)] = _seconds(path, config.at("mailboxes"))
-    return found
+    shipped = ((config.at("mailboxes"), path) for path in shipped_sounds(config))
+    return {str(path): _seconds(path, where) for where, path in (*own_sounds(config), *shipped)}
 
 
 def _seconds(path: Path, where: str) -> float:
@@ -211,20 +205,12 @@ def _installed(config: Config) -> Iterator[str]:
 
 
 def _greetings(config: Config) -> Iterator[str]:
-    for key, mailbox in config.mailboxes.items():
-        for section, sounds in (("greetings", mailbox.greetings), ("promises", mailbox.promises)):
-            for name, path in sounds.items():
-                where = config.at("mailboxes", key, section, name)
-                if any(sign in str(path) for sign in MISREAD):
-                    yield f"{where}: {path}: the switch would misread one of {MISREAD}; move it"
-                elif trouble := _unplayable(path):
-                    yield f"{where}: {trouble}"
-    # All calls share the shipped ones, in any language: each is looked at once.
-    shipped: set[Path] = set()
-    for mailbox in config.mailboxes.values():
-        shipped.update(mailbox.thanks.with_name(f"{name}.wav") for name in ("default", "thanks", "apology"))
-        shipped.update(path for sounds in mailbox.shipped.values() for path in sounds.values())
-    for path in sorted(shipped):
+    for where, path in own_sounds(config):
+        if any(sign in str(path) for sign in MISREAD):
+            yield f"{where}: {path}: the switch would misread one of {MISREAD}; move it"
+        elif trouble := _unplayable(path):
+            yield f"{where}: {trouble}"
+    for path in shipped_sounds(config):
         if trouble := _unplayable(path):
             yield f"{config.at('mailboxes')}: {trouble}; install the program again"
 
@@ -248,7 +234,7 @@ def _unplayable(path: Path) -> str:
     except RecordingError as error:
         return f"{path}: is no sound the switch can play: {error}"
     except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
+        return f"{path}: {unread(error)}"
     return "" if shape.duration_ms else f"{path}: is empty"
 
 
@@ -307,8 +293,10 @@ def console_password(config: Config, path: Path | None = None) -> str:
         raise ConfigError([f"{where}: is not given; name the file that holds the switch's password"])
     try:
         words = path.read_text().strip()
-    except (OSError, UnicodeError) as error:
-        raise ConfigError([f"{where}: {path}: cannot be read: {error}"]) from error
+    except UnicodeError as error:
+        raise ConfigError([f"{where}: {path}: is no text; write the switch's password into it"]) from error
+    except OSError as error:
+        raise ConfigError([f"{where}: {path}: {unread(error)}"]) from error
     if not words or "\n" in words or "\r" in words:
         raise ConfigError([f"{where}: {path}: must hold one line, the switch's password"])
     return words
@@ -341,4 +329,4 @@ def _unreadable(path: Path) -> str:
         with path.open("rb"):
             return ""
     except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
+        return f"{path}: {unread(error)}"

@@ -4,7 +4,7 @@ First no mail is sent any more, then the audio goes, then each row forgets who c
 until all else is gone. Numbers are compared by what they mean, not by how they are written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -41,19 +41,31 @@ class Receipt:
     trace: str
 
 
+Watched = Callable[[Sequence[Remembered], str], Iterable[Remembered]]
+
+
 def erase(
-    journal: JournalEditor, spool: Spool, mailboxes: Mapping[str, Mailbox], number: str, now: datetime
+    journal: JournalEditor,
+    spool: Spool,
+    mailboxes: Mapping[str, Mailbox],
+    number: str,
+    now: datetime,
+    *,
+    watched: Watched = lambda calls, _: calls,
 ) -> Receipt:
-    """Remove everything kept of a caller's closed calls; RecordingError when the audio is out of reach."""
+    """Remove everything kept of a caller's closed calls; RecordingError when the audio is out of reach.
+
+    `watched` goes through calls for whoever waits, with what is done with them.
+    """
     strange = spool.strange()
     if strange:
         # Over an empty mount point a row would forget audio that comes back with the disk.
         raise RecordingError(strange)
-    found = [call for call in journal.remembered() if _is_of(call, number, mailboxes)]
+    found = [call for call in watched(journal.remembered(), "calls read") if _is_of(call, number, mailboxes)]
     closed = [call for call in found if not call.is_open]
     mails = journal.drop([call.message_id for call in closed], now)
     calls, stuck = [], {}
-    for call in closed:
+    for call in watched(closed, "calls erased"):
         try:
             audio = spool.remove(call.recording_file)
         except OSError as error:

@@ -3,7 +3,8 @@
 How a line looks is `logline`'s, where it goes `write`'s, what there is to say telemetry's.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 
 from gevent.event import Event
@@ -12,9 +13,25 @@ from gevent.monkey import get_original
 from esl_voicemail.logline import LEVELS, Value, render
 from esl_voicemail.repeats import Repeats
 
-# One line a call, an attempt, a transcript: what became of each is found in the log, whatever else is in it.
-# And who asked for a reload waits for the answer.
-ALWAYS_SAID = frozenset({"call", "delivery", "transcript", "reload", "reload_refused"})
+# One line a call, an attempt, a transcript, a probe, a message that recovery settled or that waits for a
+# person: what became of each is found in the log, whatever else is in it. And who asked for a reload waits
+# for the answer.
+ALWAYS_SAID = frozenset(
+    {
+        "call",
+        "delivery",
+        "transcript",
+        "probe",
+        "recovered",
+        "held",
+        "row_unreadable",
+        "reload",
+        "reload_refused",
+    }
+)
+# Whose trouble it was, and how much of it, makes no other trouble of it; nor does an id in its words.
+_OF_ONE = frozenset({"call", "message", "rcpt", "about", "attempt", "next_try", "duration_ms", "count"})
+_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _COUNTED = frozenset({"warning", "error"})
 _EVERY_SECONDS = 1.0
 
@@ -54,9 +71,10 @@ class Log:
         if LEVELS.index(level) < self._least:
             return
         if self._seconds is not None and level in _COUNTED and event not in ALWAYS_SAID:
-            kind = (level, event, *fields.items())
             with self._counting:
-                if not self._repeats.passes(kind, (level, event, fields), self._seconds()):
+                if not self._repeats.passes(
+                    _kind(level, event, fields), (level, event, fields), self._seconds()
+                ):
                     return
         self._line(level, event, fields)
 
@@ -95,3 +113,13 @@ class Log:
 
     def _line(self, level: str, event: str, fields: Mapping[str, Value]) -> None:
         self._write(render(self._style, self._clock(), level, event, fields))
+
+
+def _kind(level: str, event: str, fields: Mapping[str, Value]) -> Hashable:
+    """What two troubles share that are the same one."""
+    said = ((key, value) for key, value in fields.items() if key not in _OF_ONE)
+    return (
+        level,
+        event,
+        *((key, _ID.sub("", value) if isinstance(value, str) else value) for key, value in said),
+    )

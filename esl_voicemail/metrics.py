@@ -22,7 +22,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 STAGES = ("opening", "greeting", "recording", "keeping", "closing")
 RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
 RELOADS = ("taken", "refused")
-PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
+# Who may not connect, calls beyond the most, who said nothing, and who said what no switch says.
+PEERS_REFUSED = ("not_allowed", "at_capacity", "silent", "no_call")
 # Of an attempt: building the mail, writing it out, being let in by the server, the server's or the
 # Maildir's part, writing down what came of it; a Maildir has neither the second nor the third.
 DELIVERY_STAGES = ("compose", "encode", "connect", "send", "note")

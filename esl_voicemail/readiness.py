@@ -14,23 +14,25 @@ _SLOW: str | None = "the recordings folder does not answer"
 
 
 class Readiness:
-    """Watches the storage; a scraper or a probe that asks often costs nothing."""
+    """Watches the storage, once there is one; a scraper or a probe that asks often costs nothing."""
 
-    def __init__(
-        self,
-        workers: Workers,
-        storage: Storage,
-        telemetry: Telemetry,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, workers: Workers, telemetry: Telemetry, clock: Clock) -> None:
         self._workers = workers
-        self._storage = storage
+        self._storage: Storage | None = None
         self._telemetry = telemetry
         self._clock = clock
         self._looked = clock(), clock.seconds()
         self._stopping = Event()
         self._leaving = False
         self._last: str | None = "starting"
+
+    def starting(self, step: str) -> None:
+        """Say which step of the start keeps calls from being taken."""
+        self._last = f"starting: {step}"
+
+    def watch(self, storage: Storage) -> None:
+        """Look at a storage from now on."""
+        self._storage = storage
 
     def run(self) -> None:
         """Keep looking until `stop`."""
@@ -41,7 +43,10 @@ class Readiness:
 
     def look(self) -> None:
         """Look now, and say what changed."""
-        trouble = self._workers.run_within(_SLOWEST_SECONDS, self._storage.trouble, _SLOW)
+        storage = self._storage
+        if storage is None:
+            return
+        trouble = self._workers.run_within(_SLOWEST_SECONDS, storage.trouble, _SLOW)
         if trouble and trouble != self._last:
             self._telemetry.trouble("not_ready", trouble)
         elif self._last and not trouble:
@@ -49,13 +54,13 @@ class Readiness:
         self._last = trouble
         self._telemetry.ready(not self.reasons())
         self._look_at_the_clock()
-        self._workers.run_within(_SLOWEST_SECONDS, self._storage.reserve.tend, None)
-        room = self._workers.run_within(_SLOWEST_SECONDS, self._storage.room, Room(0, 0, 0))
+        self._workers.run_within(_SLOWEST_SECONDS, storage.reserve.tend, None)
+        room = self._workers.run_within(_SLOWEST_SECONDS, storage.room, Room(0, 0, 0))
         self._telemetry.room(
             recordings_free=room.recordings_free,
             recordings_size=room.recordings_size,
             journal_free=room.journal_free,
-            at_least=self._storage.spool.min_free_bytes,
+            at_least=storage.spool.min_free_bytes,
         )
 
     def _look_at_the_clock(self) -> None:

@@ -34,6 +34,7 @@ from esl_voicemail.model import (
     Recording,
     VoicemailState,
 )
+from esl_voicemail.pace import told
 from esl_voicemail.spool import Seen, Spool, owner_of
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.transcription import Transcription
@@ -202,7 +203,9 @@ class Recovery:
     def _each(self, items: Iterable[T], work: Callable[[T], object]) -> bool:
         """Do the work for every item; one that fails is said once a process and tried again next round."""
         whole = True
-        for item in items:
+        for item in told(
+            list(items), lambda done, of: self._telemetry.service("recovering", done=done, of=of)
+        ):
             try:
                 work(item)
             except (OSError, RecordingError, JournalError) as error:

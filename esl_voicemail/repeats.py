@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 SHORTEST_SECONDS = 1.0
 LONGEST_SECONDS = 60.0
-# Beyond these, whatever is new is said: memory is bounded, and nothing is hidden.
+# Beyond these, the kind that has been away for longest is forgotten: its next is a first one again.
 KINDS_AT_MOST = 1000
 
 T = TypeVar("T")
@@ -30,22 +30,26 @@ class Repeats(Generic[T]):
     period without any, the next is a first one again. Times are seconds of any clock that only goes forward.
     """
 
-    def __init__(self) -> None:
-        self._quiet: dict[Hashable, _Quiet[T]] = {}
+    def __init__(self, kinds_at_most: int = KINDS_AT_MOST) -> None:
+        self._most = kinds_at_most
+        self._quiet: dict[Hashable, _Quiet[T]] = {}  # in the order in which each came last
+        self._forgotten: list[tuple[T, int]] = []  # counted, and to be said at the next occasion
 
     def passes(self, kind: Hashable, said: T, now: float) -> bool:
         """Tell whether this one is to be said now; else it is counted, and comes with `due`."""
-        quiet = self._quiet.get(kind)
+        quiet = self._quiet.pop(kind, None)
         if quiet is None:
-            if len(self._quiet) < KINDS_AT_MOST:
-                self._quiet[kind] = _Quiet(now + SHORTEST_SECONDS, SHORTEST_SECONDS)
+            if len(self._quiet) >= self._most:
+                self._forget(next(iter(self._quiet)))
+            self._quiet[kind] = _Quiet(now + SHORTEST_SECONDS, SHORTEST_SECONDS)
             return True
+        self._quiet[kind] = quiet
         quiet.last, quiet.times = said, quiet.times + 1
         return False
 
     def due(self, now: float) -> list[tuple[T, int]]:
         """Return the last of each kind whose period is over, and how many times it came meanwhile."""
-        found = []
+        found, self._forgotten = self._forgotten, []
         for kind, quiet in list(self._quiet.items()):
             if quiet.until > now:
                 continue
@@ -59,6 +63,12 @@ class Repeats(Generic[T]):
 
     def rest(self) -> list[tuple[T, int]]:
         """Return all that is counted and not yet said, and forget it."""
-        found = [(quiet.last, quiet.times) for quiet in self._quiet.values() if quiet.last is not None]
-        self._quiet.clear()
+        for kind in list(self._quiet):
+            self._forget(kind)
+        found, self._forgotten = self._forgotten, []
         return found
+
+    def _forget(self, kind: Hashable) -> None:
+        quiet = self._quiet.pop(kind)
+        if quiet.last is not None:
+            self._forgotten.append((quiet.last, quiet.times))

@@ -122,10 +122,11 @@ class Session:
         try:
             headers = self._channel.connect()
             self._channel.subscribe()
+        except CallerGoneError as error:
+            self._result, self._why = CallResult.HANGUP_BEFORE_ANSWER, str(error)
+            return
         except ControlLostError as error:
-            gone = isinstance(error, CallerGoneError)
-            self._result = CallResult.HANGUP_BEFORE_ANSWER if gone else CallResult.CONTROL_LOST
-            self._why = str(error)
+            self._result, self._why = CallResult.CONTROL_LOST, str(error)
             return
         full = self._admit()
         if not full:
@@ -147,16 +148,10 @@ class Session:
         if mailbox is None:
             mailbox = fallback(desk.mailboxes, self._named)
             if mailbox is None:
-                return (
-                    CallResult.UNKNOWN_MAILBOX,
-                    f"no mailbox {self._named!r} and none named {DEFAULT!r}",
-                )
+                return CallResult.UNKNOWN_MAILBOX, f"no mailbox {self._named!r} and none named {DEFAULT!r}"
             if self._named:
-                desk.telemetry.trouble(
-                    "unknown_mailbox",
-                    f"no mailbox {self._named!r}; using {DEFAULT!r}",
-                    call=self._channel.call_id,
-                )
+                why = f"no mailbox {self._named!r}; using {DEFAULT!r}"
+                desk.telemetry.trouble("unknown_mailbox", why, call=self._channel.call_id)
         try:
             self._call, self._mailbox = arrival.read_call(headers, mailbox, desk.clock()), mailbox
         except ValueError as error:
@@ -333,14 +328,18 @@ class Session:
         return self._call, self._mailbox
 
     def _tell(self, duration_ms: int) -> None:
-        for refused in self._channel.commands_refused:
-            self._desk.telemetry.trouble("command_refused", refused, call=self._channel.call_id or None)
-        self._desk.telemetry.frames_refused(self._channel.frames_refused)
-        self._desk.telemetry.call_ended(
+        telemetry, channel = self._desk.telemetry, self._channel
+        for refused in channel.commands_refused:
+            telemetry.trouble("command_refused", refused, call=channel.call_id or None)
+        telemetry.frames_refused(channel.frames_refused, channel.peer, channel.call_id)
+        if not channel.is_call:
+            telemetry.peer_refused("no_call" if channel.has_spoken else "silent", channel.peer)
+            return
+        telemetry.call_ended(
             self._result,
             duration_ms,
             call=self._call,
-            call_id=self._channel.call_id,
+            call_id=channel.call_id,
             mailbox=self._named,
             message=self._message_id if self._recording or self._result is CallResult.SALVAGED else None,
             recording=self._recording,

@@ -21,6 +21,7 @@ from esl_voicemail.config.values import Address
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.esl.console import Console
 from esl_voicemail.loopback import LoopbackCall, destination, reachable
+from esl_voicemail.sounds import own_sounds, shipped_sounds
 from esl_voicemail.spool import MARK
 
 # What calls are answered, greeted, beeped and recorded with.
@@ -28,6 +29,11 @@ _MODULES = ("mod_dptools", "mod_sndfile", "mod_tone_stream")
 _LOOPBACK = "mod_loopback"
 _APART_SECONDS = 5.0
 _CALL_SECONDS = 2
+# Each is a question; more than this are as likely to be seen as these.
+_SOUNDS_AT_MOST = 1000
+_ENTER, _READ, _WRITE_AND_ENTER = 0o1, 0o4, 0o3
+
+User = tuple[str, int, list[int]]
 
 
 @dataclass
@@ -41,12 +47,17 @@ class Findings:
 def ask(config: Config, console: Console) -> Findings:
     """Ask a switch all there is to ask; CannotReachError when it stops answering."""
     found = Findings()
+    user = _user(console)
     found.problems += _modules(config, console)
-    found.problems += _recordings(config, console)
+    found.problems += _recordings(config, console, user)
+    sounds = _sounds(config)
+    found.problems += _unheard(sounds[:_SOUNDS_AT_MOST], console, user)
+    if len(sounds) > _SOUNDS_AT_MOST:
+        found.notes.append(f"of {len(sounds)} sounds it was asked about the first {_SOUNDS_AT_MOST}")
     found.problems += _clock(console)
     found.notes += _zones(config, console)
     if console.api(f"module_exists {_LOOPBACK}") == "true":
-        found.problems += _reached(config, console)
+        _reached(config, console, found)
     else:
         found.notes.append(f"whether it reaches {config.listen} cannot be asked without {_LOOPBACK}")
     return found
@@ -59,12 +70,12 @@ def _modules(config: Config, console: Console) -> Iterator[str]:
             yield f"{console.address}: the switch has no {module}; load it in its modules.conf.xml"
 
 
-def _recordings(config: Config, console: Console) -> Iterator[str]:
+def _recordings(config: Config, console: Console, user: User | None) -> Iterator[str]:
     where, folder = config.at("storage", "recordings"), config.recordings
     if not folder.is_dir():
         yield f"{where}: {folder}: is not there yet; make it, or start the service once, and ask again"
         return
-    if (user := _user(console)) is not None and (shut := shut_for(folder, *user[1:])):
+    if user is not None and (shut := shut_for(folder, *user[1:])):
         name, _, groups = user
         yield (
             f"{where}: {shut}: the switch runs as {name}, who may not write there; "
@@ -79,7 +90,41 @@ def _recordings(config: Config, console: Console) -> Iterator[str]:
         yield f"{where}: {seen}: the switch does not see it; share the folder with it, under the same path"
 
 
-def _user(console: Console) -> tuple[str, int, list[int]] | None:
+def _sounds(config: Config) -> list[tuple[str, Path]]:
+    """Return what calls may hear, each file once, with who asks for it."""
+    found: dict[Path, str] = {}
+    for where, path in (
+        *own_sounds(config),
+        *((config.at("mailboxes"), one) for one in shipped_sounds(config)),
+    ):
+        found.setdefault(path, where)
+    return [(where, path) for path, where in found.items()]
+
+
+def _unheard(sounds: list[tuple[str, Path]], console: Console, user: User | None) -> Iterator[str]:
+    """A sound that the switch does not find is silence to the caller, and one in a container finds none."""
+    shut: dict[Path, str] = {}
+    unseen: dict[Path, list[tuple[str, Path]]] = {}
+    for where, path in sounds:
+        keeps_out = user and shut_for(path, *user[1:], needed=_READ)
+        if keeps_out:
+            shut.setdefault(keeps_out, where)
+        elif console.api(f"file_exists {path}") != "true":
+            unseen.setdefault(path.parent, []).append((where, path))
+    for path, where in shut.items():
+        may, letter = ("read", "r") if path.is_file() else ("enter", "x")
+        name = user[0] if user else ""
+        yield f"{where}: {path}: the switch runs as {name}, who may not {may} it; chmod o+{letter} {path}"
+    for folder, missing in unseen.items():
+        remedy = f"callers would hear nothing: share {folder} with it, under the same path"
+        asked = sum(path.parent == folder for _, path in sounds)
+        if len(missing) == asked > 1:
+            yield f"{missing[0][0]}: {folder}: the switch sees none of {asked} sounds in it; {remedy}"
+        else:
+            yield from (f"{where}: {path}: the switch does not see it; {remedy}" for where, path in missing)
+
+
+def _user(console: Console) -> User | None:
     """Return name, number and groups of the user whose socket a switch of this machine answers by.
 
     None for a switch elsewhere, and for a user without a name, whose groups nobody tells.
@@ -97,15 +142,18 @@ def _user(console: Console) -> tuple[str, int, list[int]] | None:
     return None
 
 
-def shut_for(folder: Path, user: int, groups: Collection[int]) -> Path | None:
-    """Return what keeps a user from writing into a folder: itself, one above it, or nothing."""
-    real = folder.resolve()
+def shut_for(place: Path, user: int, groups: Collection[int], needed: int = _WRITE_AND_ENTER) -> Path | None:
+    """Return what keeps a user from a place: itself, a folder above it, or nothing.
+
+    `needed` are the mode's bits for others: by default, those to write into a folder.
+    """
+    real = place.resolve()
     for path in (*reversed(real.parents), real):
-        needed = 0o3 if path == real else 0o1
+        bits = needed if path == real else _ENTER
         status = path.stat()
         shift = 6 if status.st_uid == user else 3 if status.st_gid in groups else 0
-        if user and stat.S_IMODE(status.st_mode) >> shift & needed != needed:
-            return folder if path == real else path
+        if user and stat.S_IMODE(status.st_mode) >> shift & bits != bits:
+            return place if path == real else path
     return None
 
 
@@ -133,14 +181,15 @@ def _zones(config: Config, console: Console) -> Iterator[str]:
             )
 
 
-def _reached(config: Config, console: Console) -> Iterator[str]:
+def _reached(config: Config, console: Console, found: Findings) -> None:
     """Have the switch connect to us where the service listens, or beside it while it does."""
     where, (near, _) = config.at("listen"), console.ends[0]
     host = near if reachable(config.listen) != config.listen else config.listen.host
     try:
         listener = _listening(host, config.listen.port)
     except OSError as error:
-        yield f"{where}: {config.listen}: cannot be listened on: {error.strerror or error}"
+        why = error.strerror or error
+        found.problems.append(f"{where}: {config.listen}: cannot be listened on: {why}")
         return
     with listener:
         address = Address(host, listener.getsockname()[1])
@@ -152,12 +201,21 @@ def _reached(config: Config, console: Console) -> Iterator[str]:
         try:
             connection, peer = listener.accept()
         except OSError:
-            yield f"{where}: the switch does not reach {address}; listen on an address of its network"
+            if config.listen.port in (0, address.port):
+                found.problems.append(
+                    f"{where}: the switch does not reach {address}; listen on an address of its network"
+                )
+            else:
+                found.notes.append(
+                    f"the switch does not reach {address}, which it was asked for as the service holds "
+                    f"{config.listen}: listen on an address of its network, unless a firewall lets that port "
+                    "alone through; asked while the service is stopped, it would be that port"
+                )
             return
         connection.close()
     came_from = ip_address(peer[0])
     if not any(came_from in network for network in config.switch.allowed):
-        yield f"{config.at('switch', 'allowed')}: the switch comes from {came_from}; add it"
+        found.problems.append(f"{config.at('switch', 'allowed')}: the switch comes from {came_from}; add it")
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -147,7 +147,7 @@ class Telemetry:
     # --- calls -------------------------------------------------------------------------------------
 
     def peer_refused(self, why: str, peer: str) -> None:
-        """A connection was closed before it became a call."""
+        """A connection was closed before it became a call, or was a call too many."""
         self._metrics.peers_refused.labels(why).inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
 
@@ -166,9 +166,11 @@ class Telemetry:
         if named != PROBE:
             self._metrics.last_call.set(self._clock().timestamp())
 
-    def frames_refused(self, count: int) -> None:
-        """A switch sent bytes that are no frames."""
+    def frames_refused(self, count: int, peer: str, call_id: str) -> None:
+        """A connection ended that brought so many frames that were none."""
         self._metrics.frames_refused.inc(count)
+        if count:
+            self._log("warning", "frames_refused", {"call": call_id or None, "peer": peer, "count": count})
 
     def call_ended(
         self,

@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "disk",
             "logline",
             "repeats",
+            "pace",
         }
     ),
     frozenset(
@@ -51,7 +52,17 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"spool", "greeting_folder", "binding", "dialplan", "esl.commands", "esl.arrival", "esl", "listening"}
     ),
     frozenset(
-        {"mail", "running", "storage", "script", "samples", "transcription", "esl.channel", "loopback"}
+        {
+            "mail",
+            "running",
+            "storage",
+            "script",
+            "samples",
+            "sounds",
+            "transcription",
+            "esl.channel",
+            "loopback",
+        }
     ),
     frozenset(
         {

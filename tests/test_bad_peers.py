@@ -86,6 +86,11 @@ def takes_a_call(service: Service) -> bool:
     return service.call(TrialCaller(speech=SPEECH)).recorded_ms == 2000
 
 
+def calls(service: Service) -> float:
+    """How many calls it counted."""
+    return sum(n for series, n in service.metrics().items() if series.startswith("voicemail_calls_total{"))
+
+
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(tmp_path_factory.mktemp("service")) as started:
@@ -260,6 +265,29 @@ def test_a_recorded_call_cut_off_at_any_byte_meets_the_fate_of_its_moment(servin
     assert takes_a_call(serving)
 
 
+@pytest.mark.parametrize(
+    ("said", "frames"), [(NO_REPLY["http"], 0), (NO_REPLY["half a reply"], 0), (NO_REPLY["bad length"], 1)]
+)
+def test_who_says_what_no_switch_says_is_no_call(serving: Service, said: bytes, frames: int) -> None:
+    no_call = 'voicemail_peers_refused_total{why="no_call"}'
+    until(lambda: serving.in_progress() == 0, "no call is in progress")
+    before, counted, lines = serving.metric(no_call), calls(serving), len(serving.lines("frames_refused"))
+    with Peer(serving.address, source="127.0.0.3") as peer:
+        peer.say(said)
+        peer.hear()
+    until(lambda: serving.metric(no_call) == before + 1, "it is counted")
+    assert calls(serving) == counted
+    told = serving.lines("frames_refused")[lines:]
+    assert [(one["peer"], one["count"]) for one in told] == [("127.0.0.3", "1")] * frames
+
+
+def test_frames_that_are_none_are_told_with_their_call(serving: Service) -> None:
+    line = leave_a_message(serving, "babble-1", lambda done: [b"nonsense\n\n", OK, done])
+    assert line["result"] == "recorded"
+    told = [one for one in serving.lines("frames_refused") if one.get("call") == "babble-1"]
+    assert [(one["peer"], one["count"]) for one in told] == [("127.0.0.1", "7")]
+
+
 def test_after_all_of_them_nothing_crashed(serving: Service) -> None:
     assert not [line for line in serving.log.splitlines() if "crashed" in line]
     assert serving.stop() == 0
@@ -310,6 +338,57 @@ def test_peers_from_outside_the_allowed_networks_are_not_spoken_to(tmp_path: Pat
         assert {line["peer"] for line in said} == {"127.0.0.2"}
         assert sum(int(line.get("times", "1")) for line in said) == 100 > 3 * len(said)
         assert len(service.lines("call")) == 1
+
+
+def test_who_only_looks_at_the_port_is_no_call_and_is_found_by_its_address(tmp_path: Path) -> None:
+    """As a load balancer does, again and again, for as long as the service lives."""
+    silent = 'voicemail_peers_refused_total{why="silent"}'
+    with running(tmp_path) as service:
+        for n in range(200):
+            with socket.create_connection(service.address, source_address=("127.0.0.2", 0)) as looks:
+                if n % 2:  # closed without a farewell
+                    looks.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        with Peer(service.address) as peer:
+            assert peer.hear() == CONNECT_AND_EXIT
+        until(lambda: service.metric(silent) == 201, "all are counted")
+        assert calls(service) == 0
+        assert takes_a_call(service)
+        until(lambda: calls(service) == 1, "a call is counted")
+        assert service.stop() == 0
+        assert len(service.lines("call")) == 1
+        said = service.lines("peer_refused")
+        assert {(line["peer"], line["why"]) for line in said} == {
+            ("127.0.0.2", "silent"),
+            ("127.0.0.1", "silent"),
+        }
+        assert sum(int(line.get("times", "1")) for line in said) == 201 > 5 * len(said)
+        assert not [line for line in service.log.splitlines() if "level=error" in line]
+
+
+@pytest.mark.parametrize(
+    ("said", "results"),
+    [
+        # Lost in the moment the call is taken, a switch counts as a caller who left.
+        (head(Unique__ID="lost-1"), {"control_lost", "hangup_before_answer"}),
+        (
+            b"Content-Type: text/disconnect-notice\nControlled-Session-UUID: lost-2\n"
+            b"Content-Disposition: disconnect\n\n",
+            {"hangup_before_answer"},
+        ),
+    ],
+)
+def test_whom_a_switch_spoke_of_is_a_call_however_soon_it_is_lost(
+    tmp_path: Path, said: bytes, results: set[str]
+) -> None:
+    with running(tmp_path) as service:
+        with Peer(service.address) as peer:
+            assert peer.take() == "connect"
+            peer.say(said)
+        line = until(lambda: service.lines("call"), "its line")[0]
+        assert line["call"] in said.decode()
+        assert line["result"] in results
+        assert calls(service) == 1
+        assert service.lines("peer_refused") == []
 
 
 def test_a_port_refuses_until_the_service_is_ready_to_take_calls() -> None:

@@ -181,7 +181,7 @@ BROKEN = {
     ),
     "a greeting that cannot be reached": Broken(
         f"{SALES}    greetings: {{busy: loop/hello.wav}}\n",
-        "voicemail.yaml:4: mailboxes.sales.greetings.busy: FOLDER/loop/hello.wav: cannot be read: Too many levels of symbolic links",
+        "voicemail.yaml:4: mailboxes.sales.greetings.busy: FOLDER/loop/hello.wav: cannot be read: Too many levels of symbolic links; name another",
         lambda folder: (folder / "loop").symlink_to("loop"),
     ),
     "a greeting without a sound": Broken(
@@ -232,16 +232,16 @@ BROKEN = {
     ),
     "a password that is missing": Broken(
         f"{SALES}{SMTP} ./gone\n",
-        "voicemail.yaml:8: mail.smtp.password_file: FOLDER/gone: cannot be read: No such file or directory",
+        "voicemail.yaml:8: mail.smtp.password_file: FOLDER/gone: cannot be read: No such file or directory; put it there, or name another",
     ),
     "a password that is a folder": Broken(
         f"{SALES}{SMTP} ./secrets\n",
-        "voicemail.yaml:8: mail.smtp.password_file: FOLDER/secrets: cannot be read: Is a directory",
+        "voicemail.yaml:8: mail.smtp.password_file: FOLDER/secrets: cannot be read: Is a directory; name another",
         lambda folder: (folder / "secrets").mkdir(),
     ),
     "a password that cannot be reached": Broken(
         f"{SALES}{SMTP} ./loop/password\n",
-        "voicemail.yaml:8: mail.smtp.password_file: FOLDER/loop/password: cannot be read: Too many levels of symbolic links",
+        "voicemail.yaml:8: mail.smtp.password_file: FOLDER/loop/password: cannot be read: Too many levels of symbolic links; name another",
         lambda folder: (folder / "loop").symlink_to("loop"),
     ),
 }  # fmt: skip
@@ -346,7 +346,9 @@ class TestBrokenConfigurations:
 
         for done in (named, variable):
             assert done.returncode == BAD_CONFIG
-            assert said_in_one_line(done) == "gone.yaml: cannot be read: No such file or directory"
+            assert said_in_one_line(done) == (
+                "gone.yaml: cannot be read: No such file or directory; put it there, or name another"
+            )
 
 
 class TestCheck:

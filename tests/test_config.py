@@ -279,9 +279,9 @@ MISTAKES = {
         f"{SALES}mail:\n  smtp:\n    host: a.b\n    security: none\n    username: vm\n    password_file: x\n",
         "7: mail.smtp.security: the password would go to a.b in the clear; use starttls or tls",
     ),
-    "a folder of mailboxes that is missing": (f"{SALES}mailboxes_dir: nowhere\n", "4: mailboxes_dir: FOLDER/nowhere: cannot be read: No such file or directory"),
-    "a file for a folder of mailboxes": (f"{SALES}mailboxes_dir: voicemail.yaml\n", "4: mailboxes_dir: FOLDER/voicemail.yaml: cannot be read: Not a directory"),
-    "a folder's name too long": (f"{SALES}mailboxes_dir: {'a' * 300}\n", f"4: mailboxes_dir: FOLDER/{'a' * 300}: cannot be read: File name too long"),
+    "a folder of mailboxes that is missing": (f"{SALES}mailboxes_dir: nowhere\n", "4: mailboxes_dir: FOLDER/nowhere: cannot be read: No such file or directory; put it there, or name another"),
+    "a file for a folder of mailboxes": (f"{SALES}mailboxes_dir: voicemail.yaml\n", "4: mailboxes_dir: FOLDER/voicemail.yaml: cannot be read: Not a directory; name another"),
+    "a folder's name too long": (f"{SALES}mailboxes_dir: {'a' * 300}\n", f"4: mailboxes_dir: FOLDER/{'a' * 300}: cannot be read: File name too long; name another"),
     # YAML
     "a tab": (f"{SALES}mail:\n\tfrom: x\n", "5: is not YAML: found character '\\t' that cannot start any token"),
     "a bracket left open": (f"{SALES}mail: {{smtp: {{\nlog: {{}}\n", "6: is not YAML: expected ',' or '}', but got '<stream end>'"),
@@ -348,17 +348,21 @@ class TestMistakes:
         assert problems(path) == ["voicemail.yaml:2: is not UTF-8 (byte 28); save it as UTF-8"]
 
     def test_a_file_that_is_missing_is_refused(self, path: Path) -> None:
-        assert problems(path) == ["voicemail.yaml: cannot be read: No such file or directory"]
+        assert problems(path) == [
+            "voicemail.yaml: cannot be read: No such file or directory; put it there, or name another"
+        ]
 
     def test_a_folder_is_refused(self, path: Path) -> None:
         path.mkdir()
 
-        assert problems(path) == ["voicemail.yaml: cannot be read: Is a directory"]
+        assert problems(path) == ["voicemail.yaml: cannot be read: Is a directory; name another"]
 
     def test_a_link_to_itself_is_refused(self, path: Path) -> None:
         path.symlink_to(path)
 
-        assert problems(path) == ["voicemail.yaml: cannot be read: Too many levels of symbolic links"]
+        assert problems(path) == [
+            "voicemail.yaml: cannot be read: Too many levels of symbolic links; name another"
+        ]
 
     def test_a_huge_file_is_refused_unread(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -571,7 +575,7 @@ class TestTheFolderThatNobodyNames:
         folder.symlink_to(folder)
 
         assert problems(path) == [
-            f"voicemail.yaml:1: mailboxes_dir: {folder}: cannot be read: Too many levels of symbolic links"
+            f"voicemail.yaml:1: mailboxes_dir: {folder}: cannot be read: Too many levels of symbolic links; name another"
         ]
 
     def test_its_mailboxes_take_the_place_of_the_one_that_nobody_wrote(
@@ -972,7 +976,9 @@ class TestFind:
         Path("voicemail.yaml").touch()
 
         assert find("gone.yaml", {}) == Path("gone.yaml")
-        assert problems(Path.cwd() / "gone.yaml") == ["gone.yaml: cannot be read: No such file or directory"]
+        assert problems(Path.cwd() / "gone.yaml") == [
+            "gone.yaml: cannot be read: No such file or directory; put it there, or name another"
+        ]
 
     def test_a_place_that_cannot_be_looked_at_is_not_passed_over(self, etc: Path) -> None:
         etc.symlink_to(etc)

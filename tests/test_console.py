@@ -1,17 +1,19 @@
 """The switch's own event socket: what it answers, and what becomes of one that is away, silent or odd."""
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import gevent
 import pytest
 from gevent import socket
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esl_voicemail.config.values import Address
 from esl_voicemail.errors import CannotReachError
 from esl_voicemail.esl.console import Console
+from esl_voicemail.model import one_line
 
 ASKS = b"Content-Type: auth/request\n\n"
 TAKES = b"Content-Type: command/reply\nReply-Text: +OK accepted\n\n"
@@ -57,10 +59,14 @@ def test_a_command_is_answered_whatever_comes_in_between() -> None:
         assert console.api("module_exists mod_sndfile") == "true"
 
 
-@given(st.binary(min_size=1, max_size=200))
-def test_any_answer_is_text(text: bytes) -> None:
+@given(st.binary(min_size=1, max_size=5000))
+@example(b"\x1b]0;owned\x07\x1b[2J+0200\nlevel=error")
+@example("+02\u202e00\u200b".encode())
+def test_any_answer_is_one_line_that_a_terminal_may_see(text: bytes) -> None:
     with switch(ASKS, TAKES, answer(text)) as address, Console(address, "secret") as console:
-        assert console.api("version") == text.decode("utf-8", "replace").strip()
+        said = console.api("strftime %z")
+    assert said == one_line(text.decode("utf-8", "replace"), 500)
+    assert not any(unicodedata.category(one) in {"Cc", "Cs", "Zl", "Zp"} for one in said)
 
 
 @pytest.mark.parametrize(

@@ -165,10 +165,12 @@ def test_the_image_is_made_of_what_is_there_and_its_process_is_not_root() -> Non
     shipped = re.split(r",\s*", settings["options.data_files"]["share/esl-voicemail"])
     assert {name.split("/")[0] for name in shipped} <= copied
     assert re.findall(r"(?m)^USER (.+)$", text) == ["voicemail"]
-    assert f"http://{load(None).http.listen}/healthz" in text
     entry, verb = (json.loads(re.findall(rf"(?m)^{word} (.+)$", text)[0]) for word in ("ENTRYPOINT", "CMD"))
     assert entry == ["esl-voicemail"]
     assert parser().parse_args(verb).run
+    asked = json.loads(re.findall(r"(?m)^HEALTHCHECK .* CMD (.+)$", text)[0])
+    assert asked[:1] == entry
+    assert parser().parse_args(asked[1:]).run
 
 
 def test_a_backup_as_shown_of_a_running_service_holds_its_calls(service: Service, tmp_path: Path) -> None:

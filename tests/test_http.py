@@ -12,9 +12,10 @@ import gevent
 import pytest
 from gevent.event import Event
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 
 from esl_voicemail.config.values import Address
-from esl_voicemail.http.exposition import exposition
+from esl_voicemail.http.exposition import Scrapes, exposition
 from esl_voicemail.http.server import REQUEST_SECONDS, HttpServer
 from esl_voicemail.log import Log
 from esl_voicemail.telemetry import Telemetry
@@ -177,6 +178,69 @@ def test_a_scrape_of_hundreds_of_mailboxes_lets_others_have_their_turn(serve):
     assert (status, len(answer.splitlines())) == (200, len(lines))
 
 
+def test_a_scrape_of_hundreds_of_mailboxes_lets_clocks_and_sockets_have_their_turn():
+    """Who only lets other greenlets run keeps gevent from both for fifty pieces on end."""
+    log = Log(lambda _: None, lambda: datetime.now(UTC))
+    telemetry = Telemetry(map("box{}".format, range(300)), lambda: datetime.now(UTC), log=log)
+    ticks, stop = 0, Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not stop.wait(0.001):
+            ticks += 1
+
+    ticking = gevent.spawn(tick)
+    exposition(telemetry.registry)
+    stop.set()
+    ticking.join(10)
+    assert ticks >= 300 / 20
+
+
+def test_who_asks_while_an_answer_is_written_shares_the_next_with_the_others():
+    begun, go_on, asked = 0, Event(), Event()
+
+    class Slow:
+        def collect(self) -> Iterator[Any]:
+            nonlocal begun
+            begun += 1
+            asked.set()
+            assert go_on.wait(10)
+            family = GaugeMetricFamily("begun", "Scrapes begun.")
+            family.add_metric([], begun)
+            yield family
+
+    registry = CollectorRegistry()
+    registry.register(Slow())
+    scrapes = Scrapes(registry)
+    first = gevent.spawn(scrapes.text)
+    assert asked.wait(10)
+    others = [gevent.spawn(scrapes.text) for _ in range(20)]
+    gevent.idle()
+    go_on.set()
+    gevent.joinall([first, *others], timeout=10, raise_error=True)
+    assert b"begun 1.0" in first.value
+    assert {one.value for one in others} == {first.value.replace(b"begun 1.0", b"begun 2.0")}
+
+
+def test_who_shares_an_answer_that_fails_hears_of_it_and_the_next_is_written():
+    failing = Failing(ValueError("no database"))
+    registry = CollectorRegistry()
+    registry.register(failing)
+    scrapes = Scrapes(registry)
+
+    def asks() -> str:
+        try:
+            return scrapes.text().decode()
+        except ValueError as error:
+            return str(error)
+
+    asked = [gevent.spawn(asks) for _ in range(5)]
+    gevent.joinall(asked, timeout=10, raise_error=True)
+    assert [one.value for one in asked] == ["no database"] * 5
+    registry.unregister(failing)
+    assert asks() == ""
+
+
 def test_however_many_ask_one_answer_is_written_at_a_time(serve):
     now, most = 0, 0
 
@@ -328,7 +392,7 @@ def test_a_request_that_never_ends_is_hung_up_on(serve, crashes, capfd, beginnin
 def test_a_client_that_reads_its_answer_slowly_does_not_get_all_of_it(serve, crashes, capfd):
     registry = CollectorRegistry()
     Gauge("large", "x" * 20_000_000, registry=registry)
-    server = serve(registry, request_seconds=0.3)
+    server = serve(registry, request_seconds=2)
     got = 0
     with connect(server) as client, suppress(ConnectionError), gevent.Timeout(60):
         client.sendall(GET.format("/metrics").encode())

@@ -16,8 +16,9 @@ from wcwidth import width
 
 from esl_voicemail.callers import ending, meaning
 from esl_voicemail.cli import run
+from esl_voicemail.cli.following import News
 from esl_voicemail.journal import JournalReader
-from esl_voicemail.journal.listing import Wanted
+from esl_voicemail.journal.listing import Summary, Wanted
 from esl_voicemail.model import DeliveryState, VoicemailState
 from esl_voicemail.verdict import Bounced, Delivered, Held
 from tests.support.archive import ANNA, CALLER, JAN, OPERATOR, Archive
@@ -338,3 +339,36 @@ class TestFollow:
         following.wait_for(before, new)
         archive.sql("UPDATE deliveries SET state = 'bounced' WHERE message_id = ?", old)
         following.wait_for(before, new, old)
+
+    def test_a_call_that_ends_while_the_first_are_looked_up_is_shown_once(self, archive: Archive) -> None:
+        before = archive.keep()
+        reader = JournalReader(archive.config.directory, archive.config.recordings)
+
+        def newest(wanted: Wanted, most: int) -> list[tuple[str, datetime]]:
+            found = reader.newest(wanted, most)
+            archive.keep()
+            return found
+
+        news = News(newest, Wanted())
+        first = [one.message_id for one in news.begin(reader.find) if isinstance(one, Summary)]
+        assert first[1:] == [before]
+        second = news.look()
+        third = news.look()
+        assert [len(one) for one in (first, second, third)] == [2, 0, 1]
+        assert not {*first} & {*third}
+
+    def test_a_call_is_shown_once_however_many_are_wanted_and_no_more(self, archive: Archive) -> None:
+        """By the mails' states, calls come and go; what is older than it remembers is not asked for."""
+        reader = JournalReader(archive.config.directory, archive.config.recordings)
+        news = News(reader.newest, Wanted(states=[DeliveryState.QUEUED]), looked_at=2)
+        assert news.begin(list) == []
+        shown = []
+        for _ in range(10):
+            archive.moved += timedelta(seconds=1)
+            shown.append(archive.keep())
+            assert news.look() == shown[-1:]
+            archive.settle(Delivered(250, "ok"))
+            assert news.look() == []
+        archive.sql("UPDATE deliveries SET state = 'queued'")
+        assert news.look() == []
+        assert len(news._seen) <= 4

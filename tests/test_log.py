@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,9 +16,11 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from ulid import ULID
 
 from esl_voicemail.log import ALWAYS_SAID, Log
 from esl_voicemail.logline import LEVELS, render, style_on
+from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.repeats import KINDS_AT_MOST, LONGEST_SECONDS, Repeats
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.service import Service, parse_logfmt, running, settled, until
@@ -169,11 +172,34 @@ class TestRepeats:
         heard.log.stop()
         assert [line.get("times") for line in heard.lines] == [None, None]
 
-    def test_what_differs_anywhere_is_not_the_same(self):
+    @pytest.mark.parametrize("field", ["mailbox", "peer", "why", "at", "result"])
+    def test_what_differs_in_what_happened_is_not_the_same(self, field):
         heard = Heard()
         for n in range(50):
-            heard.log.say("warning", "recovered", {"message": str(n)})
+            heard.log.say("warning", "trouble", {field: str(n)})
         assert heard.times() == len(heard.lines) == 50
+
+    @pytest.mark.parametrize(
+        "field", ["call", "message", "rcpt", "attempt", "next_try", "duration_ms", "count"]
+    )
+    def test_whose_trouble_it_was_makes_no_other_trouble_of_it(self, field):
+        heard = Heard()
+        for n in range(50):
+            heard.log.say("error", "journal_refused", {field: str(n), "why": "the disk is full"})
+        heard.log.stop()
+        first, last = heard.lines
+        assert (first[field], first["why"]) == ("0", "the disk is full")
+        # What the count stands for is told by the last of them.
+        assert (last[field], last["times"]) == ("49", "49")
+
+    def test_an_id_in_the_words_makes_no_other_trouble_of_it(self):
+        heard = Heard()
+        for _ in range(50):
+            why = f"sales.{ULID()}.wav of {uuid.uuid4()}: Permission denied"
+            heard.log.say("error", "recovery_stopped", {"why": why})
+        heard.log.stop()
+        assert [line.get("times") for line in heard.lines] == [None, "49"]
+        assert heard.lines[-1]["why"] == why
 
     @pytest.mark.parametrize("event", sorted(ALWAYS_SAID))
     @pytest.mark.parametrize("level", LEVELS[1:])
@@ -207,17 +233,31 @@ class TestRepeats:
         assert repeats.due(1.0) == []
         assert repeats.passes("x", "x", 1.1)
 
-    def test_more_kinds_than_it_counts_are_said(self):
+    def test_of_more_kinds_than_it_counts_the_one_away_for_longest_is_forgotten(self):
         repeats: Repeats[int] = Repeats()
         for kind in range(KINDS_AT_MOST):
             assert repeats.passes(kind, kind, 0.0)
-        assert [repeats.passes("new", 0, 0.0) for _ in range(3)] == [True] * 3
+        assert not repeats.passes(0, 0, 0.0)
+        # Now 1 is the one, and nothing of it was counted; then 2.
+        assert [repeats.passes("new", -1, 0.0) for _ in range(3)] == [True, False, False]
+        assert not repeats.passes(2, 2, 0.0)
+        assert repeats.passes(1, 1, 0.0)
         assert not repeats.passes(0, 0, 0.0)
 
+    def test_what_was_counted_of_a_forgotten_kind_is_said(self):
+        repeats: Repeats[str] = Repeats(1)
+        assert [repeats.passes("a", "a", 0.0) for _ in range(3)] == [True, False, False]
+        assert repeats.passes("b", "b", 0.0)
+        assert repeats.due(0.0) == [("a", 2)]
+        assert repeats.due(0.0) == []
+
     @settings(deadline=None)
-    @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 20)), max_size=60))
-    def test_every_one_is_said_or_counted_once(self, happened):
-        repeats: Repeats[str] = Repeats()
+    @given(
+        st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 20)), max_size=60),
+        st.integers(1, 4),
+    )
+    def test_every_one_is_said_or_counted_once(self, happened, kinds_at_most):
+        repeats: Repeats[str] = Repeats(kinds_at_most)
         now, said = 0.0, Counter()
         for kind, later in happened:
             now += later
@@ -228,3 +268,46 @@ class TestRepeats:
             said[one] += times
         assert said == Counter(kind for kind, _ in happened)
         assert repeats.rest() == []
+
+
+class TestWriter:
+    def test_lines_that_a_full_device_refuses_are_counted_and_said_once_it_is_back(self, tmp_path: Path):
+        back = (tmp_path / "log").open("w")
+        with Path("/dev/full").open("w") as stream, back:
+            writer = LogWriter(stream, "dropped={}".format)
+            for n in range(5):
+                writer.write(f"n={n}")
+            until(lambda: writer.dropped == 5, "all are refused")
+            os.dup2(back.fileno(), stream.fileno())
+            writer.write("n=5")
+            until(lambda: writer.dropped == 0, "it is said")
+            writer.write("n=6")
+            writer.close()
+        assert (tmp_path / "log").read_text() == "dropped=5\nn=5\nn=6\n"
+
+    def test_what_was_refused_is_said_at_the_end_if_not_before(self, tmp_path: Path):
+        back = (tmp_path / "log").open("w")
+        with Path("/dev/full").open("w") as stream, back:
+            writer = LogWriter(stream, "dropped={}".format)
+            writer.write("n=0")
+            until(lambda: writer.dropped == 1, "it is refused")
+            os.dup2(back.fileno(), stream.fileno())
+            writer.close()
+        assert (tmp_path / "log").read_text() == "dropped=1\n"
+
+    def test_a_line_that_was_begun_is_finished_and_none_is_broken(self):
+        """A pipe that does not wait takes what there is room for, as a disk does that runs full."""
+        ours, theirs = os.pipe()
+        os.set_blocking(theirs, False)
+        long = "x" * 200_000
+        with os.fdopen(ours, "rb") as reader, os.fdopen(theirs, "w") as stream:
+            writer = LogWriter(stream, "dropped={}".format)
+            writer.write(f"n=0 why={long}")
+            writer.write("n=1")
+            writer.write("n=2")
+            until(lambda: writer.dropped == 2, "two are refused")
+            os.set_blocking(theirs, True)
+            writer.write("n=3")
+            said = [reader.readline().decode() for _ in range(3)]
+            writer.close()
+        assert said == [f"n=0 why={long}\n", "dropped=2\n", "n=3\n"]

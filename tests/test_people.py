@@ -332,7 +332,8 @@ class TestAll:
         archive.sql("UPDATE deliveries SET state = 'held'")
 
         with JournalEditor(archive.config.directory, archive.config.recordings) as journal:
-            changing = journal.change_all(DeliveryState.HELD, RETRY, archive.now())
+            count, changing = journal.change_all(DeliveryState.HELD, RETRY, archive.now())
+            assert count == 2
             assert next(changing).after == "queued"
             archive.sql("UPDATE deliveries SET state = 'dropped' WHERE message_id = ?", second)
             (left,) = changing

@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from esl_voicemail.pace import told
 from esl_voicemail.verdict import Bounced
-from tests.support.archive import Archive
+from tests.support.archive import CALLER, Archive
 from tests.support.service import command
 from tests.support.sounds import encode, note
 from tests.support.terminal import on_terminal
@@ -19,7 +22,7 @@ def test_a_terminal_sees_how_many_mails_are_done(tmp_path: Path) -> None:
     archive.close()
 
     # Nothing of it stays.
-    assert re.match(r"\r0 mails \[[^\r]*\r(?:[^\r]*\r)* +\r[0-9A-Z]{26}  ", said)
+    assert re.match(r"\r  0%\| +\| 0/6 \[[^\r]*(\r[^\r]*\| [1-6]/6 \[[^\r]*)*\r +\r[0-9A-Z]{26}  ", said)
     assert said.count("bounced -> queued") == 6
 
 
@@ -42,3 +45,26 @@ def test_who_is_no_terminal_sees_none_of_it(tmp_path: Path) -> None:
     done = command("messages", "retry", "--all", "bounced", folder=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_sees_how_many_calls_are_read_and_erased(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    for number in (CALLER, CALLER, "+48600111222"):
+        archive.keep(number)
+    archive.settle(Bounced(550, "nobody"))
+    archive.close()
+    said = on_terminal(tmp_path, 80, "erase", f"--caller={CALLER}")
+
+    bars = re.findall(r"\r  0%\| +\| 0/(\d) \[[^\r]* calls (\w+)/s\]", said)
+    assert bars == [("3", "read"), ("2", "erased")]
+    # Nothing of it stays.
+    assert "\r" not in said[said.index("erased what was kept") :].replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0, [(1, 4), (2, 4), (3, 4)]), (60.0, [])])
+def test_long_work_is_told_of_now_and_then_and_short_work_is_not(
+    seconds: float, lines: list[tuple[int, int]]
+) -> None:
+    said: list[tuple[int, int]] = []
+    assert list(told("work", lambda done, of: said.append((done, of)), seconds)) == list("work")
+    assert said == lines

@@ -170,6 +170,8 @@ class TestTheUnit:
         service = unit["Service"]
         assert service["Restart"] == "on-failure"
         assert {int(code) for code in service["RestartPreventExitStatus"].split()} == {USAGE, BAD_CONFIG}
+        # By default systemd gives up after five starts within ten seconds.
+        assert unit["Unit"]["StartLimitIntervalSec"] == "0"
 
     def test_it_waits_for_the_calls_in_progress(self, unit: configparser.ConfigParser) -> None:
         assert int(unit["Service"]["TimeoutStopSec"]) > load(None).switch.drain_seconds + 20 + 10

@@ -1,18 +1,23 @@
 """A journal that an older version wrote opens, and nothing of it is lost."""
 
+import socket
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+import yaml
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import Journal, JournalReader
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.model import CallResult
 from esl_voicemail.verdict import Delivered
-from tests.support.service import command, running, until
+from tests.support.service import command, running, settled, until
 
 OLDER = Path(__file__).parent / "journals"
 SALES = {"mailboxes": {"sales": {"recipients": ["anna@example.com", "jan@example.com"]}}}
@@ -178,3 +183,37 @@ def test_only_a_first_version_s_journal_is_written_anew(tmp_path: Path) -> None:
     [(free,)] = rows(tmp_path, "PRAGMA freelist_count")
     assert isinstance(free, int)
     assert free > 200
+
+
+def test_whoever_asks_while_the_journal_is_brought_up_to_date_is_answered(tmp_path: Path) -> None:
+    """It may take minutes: without an answer, an alert would say that the service is down."""
+    restored(tmp_path / "var")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        http = f"127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "voicemail.yaml").write_text(yaml.safe_dump(settled({**SALES, "http": {"listen": http}})))
+    with (
+        closing(sqlite3.connect(tmp_path / "var" / FILE)) as held,
+        (tmp_path / "log").open("wb") as log,
+    ):
+        held.execute("BEGIN IMMEDIATE")  # for up to five seconds, a migration waits for it
+        process = subprocess.Popen(
+            [sys.executable, "-m", "esl_voicemail", "serve"], cwd=tmp_path, stderr=log, stdout=log
+        )
+        try:
+
+            def asked(path: str) -> tuple[int, str]:
+                with suppress(OSError), closing(HTTPConnection(http, timeout=10)) as connection:
+                    connection.request("GET", path)
+                    answer = connection.getresponse()
+                    return answer.status, answer.read().decode()
+                return 0, ""
+
+            until(lambda: asked("/healthz") == (200, "ok\n"), "it is said to live")
+            assert asked("/readyz") == (503, "starting: the journal is brought up to date\n")
+            assert "voicemail_ready 0.0" in asked("/metrics")[1]
+            assert not (tmp_path / "var" / "serve.json").exists()
+            held.rollback()
+            until(lambda: asked("/readyz") == (200, "ready\n"), "calls are taken")
+        finally:
+            process.kill()
+            process.wait()

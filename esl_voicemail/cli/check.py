@@ -11,7 +11,6 @@ from esl_voicemail.config.values import Address, address_of
 from esl_voicemail.errors import CannotReachError, ConfigError
 from esl_voicemail.esl.console import Console
 from esl_voicemail.mail.transport import SmtpTransport, transport_of
-from esl_voicemail.model import one_line
 from esl_voicemail.verdict import Delivered
 
 
@@ -56,7 +55,7 @@ def _address(text: str) -> Address:
 
 def _ask_switch(config: Config, address: Address, password_file: Path | None) -> None:
     with Console(address, checks.console_password(config, password_file)) as console:
-        version = one_line(console.api("version"), 80)
+        version = console.api("version")
         found = switch_checks.ask(config, console)
     print(f"{address}: {version}")
     for note in found.notes:

@@ -9,6 +9,7 @@ from typing import Any
 from esl_voicemail.callers import meaning
 from esl_voicemail.checks import spool_of
 from esl_voicemail.cli.arguments import caller_number
+from esl_voicemail.cli.progress import shown
 from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
 from esl_voicemail.erasure import Erased, Receipt, erase
@@ -33,7 +34,9 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 def _erase(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
     with JournalEditor(config.directory, config.recordings) as journal:
-        receipt = erase(journal, spool_of(config), config.mailboxes, asked.caller, datetime.now(UTC))
+        receipt = erase(
+            journal, spool_of(config), config.mailboxes, asked.caller, datetime.now(UTC), watched=shown
+        )
     if asked.json:
         print(json.dumps(_json(asked.caller, receipt), ensure_ascii=False, indent=2))
     else:

@@ -18,6 +18,7 @@ from esl_voicemail import moments
 from esl_voicemail.callers import ending, is_of
 from esl_voicemail.cli import table
 from esl_voicemail.cli.arguments import caller_number
+from esl_voicemail.cli.following import News
 from esl_voicemail.cli.table import Column
 from esl_voicemail.config import Config, load, mailbox_of
 from esl_voicemail.config.load import find
@@ -30,8 +31,6 @@ from esl_voicemail.model import DeliveryState, VoicemailState
 # More than any journal holds.
 _ALL = 1 << 31
 _LOOK_AGAIN_SECONDS = 0.5
-# Of so many calls is known, when one is looked at again, that it was shown.
-_LOOKED_AT = 1000
 _CLOSED = (VoicemailState.KEPT, VoicemailState.DISCARDED, VoicemailState.LOST)
 _STATES = {state.value: state for states in (VoicemailState, DeliveryState) for state in states}
 
@@ -138,17 +137,11 @@ def _follow(
         # Of a call that goes on nothing is known yet.
         wanted = replace(wanted, states=_CLOSED)
     # Whose a new call is, is seen when it is there; to look all numbers through each time takes too long.
-    anybody = replace(wanted, numbers=None)
-    there = reader.newest(anybody, _LOOKED_AT)
-    if len(there) == _LOOKED_AT:
-        # What is older may come to be among the newest because a newer one is no longer asked for.
-        anybody = replace(anybody, since=there[-1][1])
-    seen = {message_id for message_id, _ in there}
-    show.all(reversed(list(islice(_found(reader, wanted, asked, config), asked.limit))))
+    news = News(reader.newest, replace(wanted, numbers=None))
+    show.all(reversed(news.begin(lambda: islice(_found(reader, wanted, asked, config), asked.limit))))
     while not interrupted.wait(_LOOK_AGAIN_SECONDS):
-        new = [one for one, _ in reader.newest(anybody, _LOOKED_AT) if one not in seen]
+        new = news.look()
         if new:
-            seen.update(new)
             show.all(reversed(list(_found(reader, Wanted(message_ids=new), asked, config))))
     interrupt.cancel()
 

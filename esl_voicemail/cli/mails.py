@@ -77,7 +77,8 @@ def _change_all(config: Config, state: DeliveryState, verb: Verb, to: str | None
     found: list[Changed] = []
     try:
         with JournalEditor(config.directory, config.recordings) as journal:
-            found.extend(shown(journal.change_all(state, verb, datetime.now(UTC), to), "mails"))
+            count, changing = journal.change_all(state, verb, datetime.now(UTC), to)
+            found.extend(shown(changing, "mails", count))
     finally:
         # Afterwards, so that a reader who goes away stops nothing; and whatever happened, what was done.
         for mail in found:

@@ -7,7 +7,7 @@ from stat import S_ISDIR
 from pydantic import TypeAdapter, ValidationError
 
 from esl_voicemail.config.sections import MailboxSection
-from esl_voicemail.config.source import Source, Trail, name_of, parse, read, show
+from esl_voicemail.config.source import Source, Trail, name_of, parse, read, show, unread
 from esl_voicemail.config.values import mailbox_name
 from esl_voicemail.config.wording import word
 from esl_voicemail.errors import ConfigError
@@ -44,9 +44,7 @@ def read_folder(
     try:
         there = set(folder.iterdir()) if must_exist or _is_folder(folder) else set()
     except OSError as error:
-        raise ConfigError(
-            [f"{where}: mailboxes_dir: {name_of(folder)}: cannot be read: {error.strerror}"]
-        ) from error
+        raise ConfigError([f"{where}: mailboxes_dir: {name_of(folder)}: {unread(error)}"]) from error
     there |= {folder / f"{name}{SUFFIX}" for name in drafts}
     # A draft comes last: what it has in common with another is said of the draft.
     ordered = sorted(there, key=lambda path: (path.stem in drafts, path))

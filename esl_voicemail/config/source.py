@@ -68,7 +68,7 @@ def read(path: Path) -> Source:
         if len(content) > _LARGEST_BYTES:
             raise ConfigError([f"{name}: larger than 1 MiB; this is no configuration file"])
     except OSError as error:
-        raise ConfigError([f"{name}: cannot be read: {error.strerror}"]) from error
+        raise ConfigError([f"{name}: {unread(error)}"]) from error
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -83,6 +83,18 @@ def write(values: Mapping[str, Any]) -> str:
     # Letters as they are; but what shows nothing would be read as something else (PyYAML on U+0085).
     shown = json.dumps(values, ensure_ascii=False, default=str).isprintable()
     return str(yaml.safe_dump(values, allow_unicode=shown, sort_keys=False, width=100))
+
+
+def unread(error: OSError) -> str:
+    """Say of a file or folder that it cannot be read, and what to do."""
+    match error:
+        case FileNotFoundError():
+            todo = "put it there, or name another"
+        case PermissionError():
+            todo = "let this user read it"
+        case _:
+            todo = "name another"
+    return f"cannot be read: {error.strerror}; {todo}"
 
 
 def name_of(path: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from esl_voicemail.config.source import Source, Trail, name_of, show
+from esl_voicemail.config.source import Source, Trail, name_of, show, unread
 
 SUFFIX = ".j2"
 # In the place of a folder: the shipped templates alone.
@@ -83,7 +83,7 @@ def _read(folder: Path) -> tuple[Template, ...]:
     try:
         paths = sorted(path for path in folder.iterdir() if is_template(path))
     except OSError as error:
-        raise ValueError(f"{folder}: cannot be read: {error.strerror}") from error
+        raise ValueError(f"{folder}: {unread(error)}") from error
     return tuple(Template(path.name, _text(path), name_of(path)) for path in paths)
 
 
@@ -97,6 +97,6 @@ def _text(path: Path) -> str:
             raise ValueError(f"{path}: is larger than {_LARGEST_BYTES >> 10} KiB, too much for a template")
         return content.decode()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ValueError(f"{path}: {unread(error)}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no UTF-8 text; save it as such") from error

@@ -72,6 +72,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
         self.peer = str(address[0])
         self.call_id = ""
+        # A port that is only looked at, by a load balancer say, is spoken to by no switch.
+        self.is_call = self.has_spoken = False
         self.hung_up = False
         self.commands_refused: list[str] = []
         self.foreign_events = 0
@@ -108,9 +110,11 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 raise ControlLostError(f"the peer did not answer `connect` within {seconds:g} s")
             if frame.kind == "command/reply" and frame.headers.raw("Event-Name") is not None:
                 self._sent.popleft()
+                self.is_call = True
                 self.call_id = one_line(frame.headers.get("Unique-ID"), 80)
                 return frame.headers
             if frame.kind == "text/disconnect-notice":
+                self.is_call = True
                 self.call_id = one_line(frame.headers.get("Controlled-Session-UUID"), 80)
                 raise CallerGoneError("the caller hung up before the service had the call")
 
@@ -243,6 +247,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         if not received:
             self._broken = self._broken or "the switch closed the event socket"
             return
+        self.has_spoken = True
         try:
             for frame in self._reader.feed(received):
                 self._frames.append(frame)

@@ -16,6 +16,8 @@ from esl_voicemail.esl.frames import Frame, FrameReader
 from esl_voicemail.model import one_line
 
 _PART = 64 * 1024
+# Letters of an answer: versions, causes, ids and offsets are short.
+_ANSWER = 500
 
 
 class Console:
@@ -61,7 +63,7 @@ class Console:
             self._socket.close()
 
     def api(self, command: str, seconds: float = 10.0) -> str:
-        """Return what the switch answers a command of its console, without the white space around."""
+        """Return what the switch answers a command of its console, as one line that a terminal may see."""
         return self._ask(f"api {command}", seconds, "api/response")
 
     def _ask(self, command: str, seconds: float, kind: str) -> str:
@@ -73,7 +75,7 @@ class Console:
             raise CannotReachError(f"{self._name}: {error.strerror or error}") from error
         frame = self._next(seconds, kind)
         said = frame.body.decode("utf-8", "replace") if frame.body else frame.headers.get("Reply-Text")
-        return said.strip()
+        return one_line(said, _ANSWER)
 
     def _next(self, seconds: float, *kinds: str) -> Frame:
         """Return the next frame of one of these kinds."""

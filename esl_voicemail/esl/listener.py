@@ -1,8 +1,9 @@
 """Where FreeSWITCH's `socket` application connects: who may, how many at once, and the orderly end.
 
-A connection is a call once it has answered `connect`; until then it takes no call's place. Refusing costs the
-caller nothing as long as the dialplan has a next action: a call over the limit is taken just long enough to
-be handed back, and beyond that the connection is closed, which with `socket_resume` set has the same effect.
+A connection is a call once it has answered `connect`; until then it takes no call's place, and one that
+never does is counted among the peers: anybody may look at the port. Refusing costs the caller nothing as long
+as the dialplan has a next action: a call over the limit is taken just long enough to be handed back, and
+beyond that the connection is closed, which with `socket_resume` set has the same effect.
 """
 
 from collections.abc import Sequence
@@ -92,9 +93,9 @@ class Listener:
                 self._serve(Channel(peer, sock, self._room))
             else:
                 self._telemetry.peer_refused("not_allowed", str(peer[0]))
-        except OSError as error:
+        except OSError:
             # The peer was gone before its socket could be set up.
-            self._telemetry.crashed("connection_lost", error)
+            self._telemetry.peer_refused("silent", str(peer[0]))
         finally:
             sock.close()
             self._sessions.discard(session)
@@ -105,7 +106,6 @@ class Listener:
         if len(self._silent) >= SILENT_AT_MOST:
             longest = next(iter(self._silent))
             del self._silent[longest]
-            self._telemetry.peer_refused("silent", longest.peer)
             longest.dismiss("it said nothing, and others came")
         self._silent[channel] = None
         try:

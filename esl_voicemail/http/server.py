@@ -11,14 +11,13 @@ from typing import Any
 
 import gevent
 from gevent import socket
-from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 
 from esl_voicemail.binding import bind, bound, listen
 from esl_voicemail.config.values import Address
-from esl_voicemail.http.exposition import CONTENT_TYPE, exposition
+from esl_voicemail.http.exposition import CONTENT_TYPE, Scrapes
 
 # Scrapers and probes are few; a client that dawdles holds one of these and nothing else.
 _CLIENTS_AT_MOST = 128
@@ -88,9 +87,7 @@ class HttpServer:
         troubles: Callable[[], list[str]],
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        self._registry = registry
-        # However many ask, no more than one answer is being written.
-        self._one_at_a_time = BoundedSemaphore()
+        self._scrapes = Scrapes(registry)
         self._troubles = troubles
         self._server = _Server(
             bind(address), self._answer, log=None, error_log=None, spawn=Pool(_CLIENTS_AT_MOST)
@@ -128,8 +125,7 @@ class HttpServer:
 
     def _look_up(self, path: str, start: StartResponse) -> Iterable[bytes]:
         if path == "/metrics":
-            with self._one_at_a_time:
-                return _answer(start, "200 OK", CONTENT_TYPE, exposition(self._registry))
+            return _answer(start, "200 OK", CONTENT_TYPE, self._scrapes.text())
         if path == "/healthz":
             return _say(start, "200 OK", "ok")
         if path == "/readyz":

@@ -152,10 +152,11 @@ class JournalEditor:
 
     def change_all(
         self, state: DeliveryState, verb: Verb, now: datetime, to: str | None = None
-    ) -> Iterator[Changed]:
-        """Do as asked with every mail that stands there, oldest first, some hundred in a transaction.
+    ) -> tuple[int, Iterator[Changed]]:
+        """Return how many mails stand there, and each as it is done with as asked, oldest first.
 
-        `to` narrows it to one recipient. What has nothing left to send is left alone.
+        They are changed as they are gone through, some hundred in a transaction. `to` narrows it to one
+        recipient. What has nothing left to send is left alone.
         """
         there = deliveries.c.state == state.value
         if to is not None:
@@ -164,7 +165,9 @@ class JournalEditor:
             found = select(deliveries.c.delivery_id).where(there).order_by(deliveries.c.delivery_id)
             ids = db.execute(found).scalars().all()
         # Whatever happens to one in the meantime, a person or the service had a reason for it.
-        verb = replace(verb, starts=frozenset({state}))
+        return len(ids), self._change_each(ids, replace(verb, starts=frozenset({state})), now)
+
+    def _change_each(self, ids: Sequence[int], verb: Verb, now: datetime) -> Iterator[Changed]:
         for start in range(0, len(ids), _AT_ONCE):
             time.sleep(_PAUSE_SECONDS if start else 0)
             with self._transaction() as db:

@@ -101,6 +101,15 @@ def migrate(engine: Engine) -> None:
         raise refused(engine, "cannot be opened", error) from error
 
 
+def bring_up_to_date(url: str) -> None:
+    """Migrate a journal before it is opened, on any thread; raises what `migrate` does."""
+    engine = open_engine(url, writing=True)
+    try:
+        migrate(engine)
+    finally:
+        engine.dispose()
+
+
 def rewrite_owed(engine: Engine) -> bool:
     """Whether a first version's pages still hold between their rows what these once said."""
     if engine.dialect.name != "sqlite":

@@ -17,6 +17,7 @@ from tests.live.console import PASSWORD
 from tests.live.switch import More, Switch, extension
 from tests.live.test_two_users import as_user, script
 from tests.support.service import command, running, until
+from tests.support.speech import save, tone
 
 LOOPBACK = More(modules='<load module="mod_loopback"/>')
 NOBODY = 65534
@@ -172,3 +173,9 @@ def test_a_folder_that_the_switch_s_user_may_not_write_is_told_with_what_to_do(p
             os.chown(recordings, 0, NOBODY)
             recordings.chmod(0o2770)
             assert asked(place, switch, {"storage": {"recordings": str(recordings)}}).returncode == 0
+            (place / "greetings").mkdir(0o700)
+            greeting = save(place / "greetings" / "own.wav", tone(1.0))
+            box = {"default": {**BOXES["default"], "greetings": {"default": greeting.name}}}
+            unread = asked(place, switch, {"storage": {"recordings": str(recordings)}, "mailboxes": box})
+            assert unread.returncode == 78
+            assert f"{greeting.parent}: the switch runs as nobody, who may not enter it" in unread.stderr

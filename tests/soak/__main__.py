@@ -28,6 +28,7 @@ monkey.patch_all()
 
 import gevent
 
+from esl_voicemail.cli.progress import shown
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.editor import RETRY
 from esl_voicemail.trial.caller import RATE, Fault, KeyPress, Mishap, Moment, Stage, TrialCaller
@@ -192,9 +193,13 @@ class Soak:
                 gevent.sleep(self.chance.uniform(0.5, 2.0))
 
     def say_how_it_goes(self) -> None:
-        """Print a line now and then."""
-        for _ in self.until_over(_SAID_EVERY, _SAID_EVERY):
-            self.say()
+        """Show a terminal how much of the time has passed; print a line now and then where there is none."""
+        if sys.stderr.isatty():
+            for _ in shown(range(math.floor(FIRING)), "seconds"):
+                gevent.sleep(1.0)
+        else:
+            for _ in self.until_over(_SAID_EVERY, _SAID_EVERY):
+                self.say()
 
     def say(self) -> None:
         """Print how it stands."""
