@@ -115,6 +115,7 @@ PURE = (
     "mail.facts",
     "mail.forms",
     "mail.headers",
+    "mail.parts",
     "mail.rendering",
     "mail.words",
     "trial.likeness",
