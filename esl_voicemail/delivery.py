@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain, repeat
 
 import gevent
@@ -258,7 +259,7 @@ class Delivery:
 
     def _composed(self, attempt: Attempt, step: int, most: int | None) -> Composed | Verdict:
         try:
-            with self._telemetry.delivering("compose"):
+            with self._telemetry.delivering(attempt.voicemail.call.mailbox, "compose"):
                 return self._workers.run(self._composer.compose_within, attempt, step, most)
         except RecordingError as error:
             gone = self._workers.run(self._recordings_gone)
@@ -277,12 +278,13 @@ class Delivery:
 
     def _handed_over(self, attempt: Attempt, composed: Composed) -> Verdict | TooLarge:
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
+        stage = partial(self._telemetry.delivering, attempt.voicemail.call.mailbox)
         try:
-            with self._telemetry.delivering("send"):
-                if self._transport.blocks_on_disk:
+            if self._transport.blocks_on_disk:
+                with stage("send"):
                     answer = self._workers.run(self._transport.send, envelope, composed.message)
-                else:
-                    answer = self._transport.send(envelope, composed.message)
+            else:
+                answer = self._transport.send(envelope, composed.message, stage)
         except ComposeError as error:
             return Held(one_line(str(error), 300))
         self._learn(answer)
@@ -297,7 +299,7 @@ class Delivery:
         for pause in chain(_MARK_PAUSES_SECONDS, repeat(_MARK_PAUSES_SECONDS[-1])):
             gevent.sleep(pause)
             try:
-                with self._telemetry.delivering("note"):
+                with self._telemetry.delivering(attempt.voicemail.call.mailbox, "note"):
                     self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=operator)
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error), message=attempt.voicemail.message_id)
