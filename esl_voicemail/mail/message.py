@@ -15,7 +15,7 @@ from anyascii import anyascii
 
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import MailAddress
-from esl_voicemail.mail import headers
+from esl_voicemail.mail import headers, parts
 from esl_voicemail.mail.facts import facts_of
 from esl_voicemail.mail.rendering import render
 from esl_voicemail.mail.words import UNKNOWN, WITHHELD
@@ -79,27 +79,26 @@ def compose(
     message.set_raw("To", headers.addresses("To", everybody if recipient in everybody else [recipient]))
     if mailbox.reply_to and attempt.undelivered is None:
         message.set_raw("Reply-To", headers.addresses("Reply-To", [mailbox.reply_to]))
-    message["Date"] = format_datetime(voicemail.closed_at.astimezone(mailbox.timezone))
-    message["Message-ID"] = headers.message_id(attempt)
+    message.set_raw("Date", format_datetime(voicemail.closed_at.astimezone(mailbox.timezone)))
+    message.set_raw("Message-ID", headers.message_id(attempt))
     if thread:
         message.set_raw("References", thread)
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice answers a machine
-    message["X-Auto-Response-Suppress"] = "All"  # the same to Exchange ([MS-OXCMAIL] section 2.2.3.2.14)
+    message.set_raw("Auto-Submitted", "auto-generated")  # RFC 3834: no holiday notice answers a machine
+    # The same to Exchange ([MS-OXCMAIL] section 2.2.3.2.14).
+    message.set_raw("X-Auto-Response-Suppress", "All")
     if audio:
-        message["Message-Context"] = "voice-message"  # RFC 3458
+        message.set_raw("Message-Context", "voice-message")  # RFC 3458
     if mailbox.important:
-        message["Importance"] = "high"  # RFC 4021 section 2.1.53
+        message.set_raw("Importance", "high")  # RFC 4021 section 2.1.53
     for name, value in headers.for_filters(attempt, facts):
         message.set_raw(name, headers.text(name, value))
-    message.set_content(page.text, cte="quoted-printable")
-    message.add_alternative(page.html, subtype="html", cte="quoted-printable")
-    if audio:
-        message.add_attachment(
-            audio.content,
-            maintype="audio",
-            subtype=audio.subtype,
-            filename=file_name(voicemail, mailbox, audio.suffix),
-            params={"codecs": audio.codecs} if audio.codecs else None,
-            headers=[f"Content-Duration: {round(audio.duration_ms / 1000)}"],  # RFC 3803
-        )
-    return message
+    message.set_raw("MIME-Version", "1.0")
+    says = parts.text(POLICY, "plain", page.text), parts.text(POLICY, "html", page.html)
+    if audio is None:
+        return parts.join("alternative", message, *says)
+    kind = f"audio/{audio.subtype}" + (f'; codecs="{audio.codecs}"' if audio.codecs else "")
+    name, seconds = file_name(voicemail, mailbox, audio.suffix), round(audio.duration_ms / 1000)
+    attached = parts.audio(POLICY, kind, name, audio.content, seconds)
+    return parts.join(
+        "mixed", message, parts.join("alternative", EmailMessage(policy=POLICY), *says), attached
+    )

@@ -5,12 +5,17 @@ With `transport` the only room that knows `smtplib`; what a reply means for a ma
 
 import io
 import re
+import select
 import smtplib
+import ssl
 from base64 import b64encode
 from contextlib import closing, suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.monkey import get_original
 
 _REPLY_LINES = 128
 _BLOCK_BYTES = 1 << 16
@@ -18,8 +23,21 @@ _BLOCK_BYTES = 1 << 16
 _CONNECT_SECONDS = 30.0
 
 
+# gevent's own would give way to others, for a look that waits for nothing.
+_poll = get_original("select", "poll")
+
+
 class Client(smtplib.SMTP):
-    """One connection; a step's time counts for its whole reply."""
+    """One connection; a step's time counts for its whole reply.
+
+    `mails` were sent on it before this one, which the server knows the sender of, and has begun to get the
+    content of; `idle_since` is when the last one was settled, by the clock that only goes forward.
+    """
+
+    mails = 0
+    sender_taken = False
+    content_begun = False
+    idle_since = 0.0
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
         with within(min(timeout, _CONNECT_SECONDS)):
@@ -45,6 +63,23 @@ class Client(smtplib.SMTP):
             return error
         return None
 
+    def quiet(self) -> bool:
+        """Tell whether the server has said nothing unasked: no goodbye, no reply too many, no end."""
+        if self.sock is None or self.file is None:
+            return False
+        look = _poll()
+        look.register(self.sock.fileno(), select.POLLIN)
+        if look.poll(0):
+            return False
+        self.sock.settimeout(0)
+        try:
+            # What was read already, together with the last reply or its TLS record.
+            return not self.file.peek()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+
 
 class TlsClient(Client, smtplib.SMTP_SSL):
     """The same, where TLS comes before all else."""
@@ -61,6 +96,17 @@ class _Lines(io.BufferedReader):
         self.left -= 1
         gevent.sleep(0)
         return super().readline(size)
+
+
+@lru_cache(maxsize=4)
+def _context(ca_file: Path | None, _changed: int | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Trust who is in a file, which is read once for as long as it does not change: it takes 20 ms."""
+    found = ca_file or ssl.get_default_verify_paths().cafile
+    return _context(ca_file, Path(found).stat().st_mtime_ns if found else None)
 
 
 def within(seconds: float | None) -> gevent.Timeout:

@@ -21,6 +21,7 @@ from esl_voicemail.config import Config, load
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.message import POLICY
+from esl_voicemail.mail.writing import written
 from esl_voicemail.model import (
     Attempt,
     Call,
@@ -150,7 +151,7 @@ def build(folder: Path, recordings: list[Path]) -> None:
         attempt = _attempt(config, name, mail, source, spool)
         composer = Composer(config.mailboxes, config.mail.sender)
         made = composer.compose_within(attempt, most=mail.most_bytes).message
-        (folder / f"{name}.eml").write_bytes(made.as_bytes(policy=POLICY))
+        (folder / f"{name}.eml").write_bytes(written(made, POLICY))
         expected = _expected(config, mail, attempt, made)
         (folder / f"{name}.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1))
 
