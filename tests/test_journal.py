@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -920,3 +921,22 @@ def test_the_writers_thread_ends_with_the_journal(tmp_path):
     for _ in range(5):
         Journal(url_of(tmp_path), tmp_path).close()
     until(lambda: len(list(tasks.iterdir())) <= before, "the threads have ended", 10)
+
+
+def test_the_database_is_closed_by_the_writers_thread_as_that_waits_for_the_disk(tmp_path):
+    journal = Journal(url_of(tmp_path), tmp_path)
+    own_thread = get_original("_thread", "get_ident")
+    closed_by: list[int] = []
+    event.listen(journal._writer._engine, "close", lambda *_: closed_by.append(own_thread()))
+    journal.close()
+    assert len(closed_by) == 1
+    assert closed_by != [own_thread()]
+
+
+def test_a_thousand_open_calls_are_read_off_the_event_loop(journal):
+    begin = [gevent.spawn(begun, journal) for _ in range(1000)]
+    gevent.joinall(begin, raise_error=True)
+    everything, ours = time.process_time(), time.thread_time()
+    assert len(journal.open_calls()[0]) == 1000
+    everything, ours = time.process_time() - everything, time.thread_time() - ours
+    assert ours < everything / 2

@@ -181,17 +181,7 @@ class Journal:
 
     def open_calls(self) -> tuple[list[OpenCall], list[str]]:
         """Return the calls whose rows are open, oldest first, and the messages whose rows cannot be read."""
-        statement = select(voicemails).where(voicemails.c.state == VoicemailState.OPEN.value)
-        statement = statement.order_by(voicemails.c.arrived_at)
-        rows = self._writer.write(lambda db: db.execute(statement).all())
-        found, unreadable = [], []
-        for row in rows:
-            try:
-                recipients = tuple(json.loads(row.recipients))
-                found.append(OpenCall(row.message_id, call_of_row(row), recipients, row.recording_file))
-            except (ValueError, TypeError, OverflowError):
-                unreadable.append(row.message_id)
-        return found, unreadable
+        return self._writer.write(_open_calls)
 
     def known(self, message_ids: Sequence[str]) -> dict[str, str]:
         """Return the states of those of these messages that have a row; ask for a few hundred at a time."""
@@ -220,6 +210,19 @@ class Journal:
     def empty_log(self) -> bool:
         """Let go of what the log of the database still says of forgotten callers; False while it is read."""
         return self._writer.empty_log()
+
+
+def _open_calls(db: Connection) -> tuple[list[OpenCall], list[str]]:
+    """Read them here, on the writer's thread: of thousands of calls that takes its time."""
+    statement = select(voicemails).where(voicemails.c.state == VoicemailState.OPEN.value)
+    found, unreadable = [], []
+    for row in db.execute(statement.order_by(voicemails.c.arrived_at)):
+        try:
+            recipients = tuple(json.loads(row.recipients))
+            found.append(OpenCall(row.message_id, call_of_row(row), recipients, row.recording_file))
+        except (ValueError, TypeError, OverflowError):
+            unreadable.append(row.message_id)
+    return found, unreadable
 
 
 def _abandon(db: Connection, message_id: str, now: datetime) -> None:

@@ -17,7 +17,7 @@ from esl_voicemail.journal.rows import voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.journal.statement import Statement
 from esl_voicemail.journal.writer import Writer
-from esl_voicemail.model import Attempt, Backlog, DeliveryState, EarlierCall, Undelivered
+from esl_voicemail.model import Attempt, Backlog, DeliveryState, Undelivered, Voicemail
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
 
 _FINAL: dict[type, DeliveryState] = {
@@ -109,11 +109,15 @@ class Queue:
             )
             found: list[Attempt] = []
             held: list[tuple[str, str]] = []
+            messages: dict[str, Voicemail] = {}
             for delivery_id in ids:
                 _CLAIM.run(db, mail=delivery_id, domain=mail_domain)
                 try:
                     [row] = _CLAIMED.rows(db, mail=delivery_id)
-                    found.append(_attempt(row, self._recordings, earlier_calls(db, row)))
+                    if row.message_id not in messages:
+                        earlier = earlier_calls(db, row)
+                        messages[row.message_id] = voicemail_of_row(row, self._recordings, earlier)
+                    found.append(_attempt(row, messages[row.message_id]))
                 except (ValueError, TypeError, OverflowError) as error:
                     message_id = _MESSAGE.scalar(db, mail=delivery_id)
                     held.append((message_id, f"its row cannot be read: {error}"))
@@ -265,11 +269,11 @@ def _new(now: datetime) -> dict[str, Any]:
     }
 
 
-def _attempt(row: Any, recordings: Path, earlier: tuple[EarlierCall, ...]) -> Attempt:
+def _attempt(row: Any, voicemail: Voicemail) -> Attempt:
     failed = row.failed_recipient
     return Attempt(
         delivery_id=row.delivery_id,
-        voicemail=voicemail_of_row(row, recordings, earlier),
+        voicemail=voicemail,
         recipient=row.recipient,
         number=row.attempts,
         queued_at=from_ms(row.queued_at),

@@ -90,8 +90,9 @@ class Writer:
         with gevent.Timeout(_SLOWEST_SECONDS, False):  # type: ignore[arg-type]
             while self._committing is not None:
                 self._committing.join()
+            # Moves the log into the database: as slow as the disk is.
+            self._thread.apply(self._engine.dispose)
             self._thread.kill()
-            self._engine.dispose()
 
     def _commit_all(self) -> None:
         try:
