@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 
+import gevent
 from prometheus_client import CollectorRegistry
 
 from esl_voicemail.log import Log
@@ -105,14 +106,18 @@ class Telemetry:
         self._metrics.commits.observe(seconds)
 
     def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
-        """Begin the series of mailboxes at 0; only these may stand in a label."""
+        """Begin the series of mailboxes at 0, one after the other; only these may stand in a label."""
         for mailbox in mailboxes:
+            if mailbox in self._labels:
+                continue
             self._labels.add(mailbox)
             for reason in [UNKNOWN] if mailbox == UNKNOWN else list(map(str, Reason)):
                 for result in CallResult:
                     self._metrics.calls.labels(mailbox, reason, result.value)
-            for state in VoicemailState:
+            for state in _CLOSED:
                 self._metrics.messages.labels(mailbox, state.value)
+            # Hundreds take most of a second, which no call should wait for.
+            gevent.sleep(0)
 
     def reloaded(self, result: str, **fields: Value) -> None:
         """A new configuration was taken or refused."""
@@ -321,6 +326,8 @@ class Telemetry:
             return "withheld"
         return masked(call.caller.number) if self._mask else call.caller.number
 
+
+_CLOSED = [state for state in VoicemailState if state is not VoicemailState.OPEN]
 
 _EXPECTED = {
     CallResult.RECORDED,
