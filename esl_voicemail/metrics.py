@@ -1,4 +1,4 @@
-"""The families of the metrics, each series begun at 0; who moves them is `telemetry`."""
+"""The families of the metrics, each series begun at 0, and labels' words; who moves them is `telemetry`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 
 from esl_voicemail import __version__
 from esl_voicemail.model import Content, EndedBy, ProbeStage, TranscriptResult
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held
 
 # A second series for each, saying when it began, is of no use to a service that says when it started.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -27,14 +28,35 @@ DELIVERY_STAGES = ("compose", "send", "note")
 SET_UP_FAULTS = ("authentication", "refused", "other")
 
 PROBED = "success"
-RESULTS = ("delivered", "deferred", "bounced", "expired", "held")
+RESULT_OF: dict[type, str] = {
+    Delivered: "delivered",
+    Deferred: "deferred",
+    Bounced: "bounced",
+    Expired: "expired",
+    Held: "held",
+}
 CLASSES = ("2xx", "4xx", "5xx", "none")
+# What a server says to who has not logged in, or may not (RFC 4954 section 6).
+_AUTHENTICATION = (530, 534, 535, 538)
 _LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 _DURATION_BUCKETS = (1, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600)
 _STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 _LATE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SPEECH_BUCKETS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)
+
+
+def smtp_class(code: int | None) -> str:
+    """Return the label of a reply's code; none for what is no code of SMTP's."""
+    found = f"{code // 100}xx" if code else "none"
+    return found if found in CLASSES else "none"
+
+
+def set_up_fault(code: int | None) -> str:
+    """Return the label of a fault of our set-up, by the server's code if it had a say."""
+    if code in _AUTHENTICATION:
+        return "authentication"
+    return "other" if code is None else "refused"
 
 
 class CounterByMailbox:
@@ -139,7 +161,7 @@ class Metrics:
         ):
             for value in values:
                 labelled.labels(str(value))
-        for name in RESULTS:
+        for name in RESULT_OF.values():
             for smtp_class in CLASSES:
                 self.attempts.labels(name, smtp_class)
 

@@ -238,7 +238,7 @@ class Recovery:
             self._close_lost(left)
             self._telemetry.recovered("lost", message=left.message_id, why=str(error))
             return
-        hearing = heard(recording, left.message_id, self._workers, self._telemetry)
+        hearing = heard(recording, left.call.mailbox, left.message_id, self._workers, self._telemetry)
         if earlier and not self._is_message(left, recording, hearing):
             self._read(left, earlier, kind)
         elif recording.duration_ms:

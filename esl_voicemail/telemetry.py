@@ -1,11 +1,12 @@
 """What happened, said once: each verb writes one log line and moves its metrics, so the two cannot disagree.
 
-No caller's data in a label, no secret anywhere, telephone numbers masked unless configured otherwise.
+No caller's data in a label, no secret anywhere, telephone numbers masked unless configured otherwise. What
+the probe's calls do has its lines; in metrics that tell of callers it counts only by its mailbox's own label.
 """
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 import gevent
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from esl_voicemail.log import Log
 from esl_voicemail.logline import Value, masked
-from esl_voicemail.metrics import CLASSES, PROBED, Metrics, ProbeMetrics
+from esl_voicemail.metrics import PROBED, RESULT_OF, Metrics, ProbeMetrics, set_up_fault, smtp_class
 from esl_voicemail.model import (
     PROBE,
     Attempt,
@@ -34,17 +35,6 @@ from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, V
 
 # The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
 UNKNOWN = "unknown"
-
-# What a server says to who has not logged in, or may not (RFC 4954 section 6).
-_AUTHENTICATION = (530, 534, 535, 538)
-
-_RESULTS: dict[type, str] = {
-    Delivered: "delivered",
-    Deferred: "deferred",
-    Bounced: "bounced",
-    Expired: "expired",
-    Held: "held",
-}
 
 
 class Telemetry:
@@ -170,13 +160,16 @@ class Telemetry:
         """A call went from one stage to the next; empty is outside the service's hands."""
         if left:
             self._metrics.in_progress.labels(left).dec()
-        else:
-            self._metrics.last_call.set(self._clock().timestamp())
         if entered:
             self._metrics.in_progress.labels(entered).inc()
         self._log(
             "debug", "stage", {"call": call_id or None, "left": left or None, "entered": entered or None}
         )
+
+    def call_arrived(self, named: str) -> None:
+        """A call came for a mailbox, as its dialplan names it."""
+        if named != PROBE:
+            self._metrics.last_call.set(self._clock().timestamp())
 
     def frames_refused(self, count: int) -> None:
         """A switch sent bytes that are no frames."""
@@ -224,8 +217,10 @@ class Telemetry:
         """A call's row got its fate."""
         self._metrics.messages.labels(mailbox if mailbox in self._labels else UNKNOWN, state.value).inc()
 
-    def heard(self, hearing: Hearing) -> None:
+    def heard(self, mailbox: str, hearing: Hearing) -> None:
         """A recording was listened to; the call's own line says the rest."""
+        if mailbox == PROBE:
+            return
         self._metrics.heard.labels(hearing.content.value).inc()
 
     def message_kept(
@@ -234,7 +229,7 @@ class Telemetry:
         """A recording became a message."""
         self.message_closed(mailbox, VoicemailState.KEPT)
         if mailbox == PROBE:
-            return  # how long callers speak, it does not know
+            return
         self._metrics.duration.observe(recording.duration_ms / 1000)
         if hearing:
             self._metrics.speech.observe(hearing.speech_ms / 1000)
@@ -262,8 +257,10 @@ class Telemetry:
 
     # --- deliveries --------------------------------------------------------------------------------
 
-    def delivering(self, stage: str) -> AbstractContextManager[object]:
+    def delivering(self, mailbox: str, stage: str) -> AbstractContextManager[object]:
         """Measure one part of an attempt, for as long as a block takes."""
+        if mailbox == PROBE:
+            return nullcontext()
         return self._metrics.delivering.labels(stage).time()
 
     def delivery_attempt(
@@ -275,14 +272,11 @@ class Telemetry:
         finished_at: datetime,
     ) -> None:
         """The canonical line of one try, with the server's own words."""
-        result = _RESULTS[type(verdict)]
-        smtp_class = f"{verdict.code // 100}xx" if verdict.code else "none"
-        self._metrics.attempts.labels(result, smtp_class if smtp_class in CLASSES else "none").inc()
-        if isinstance(verdict, Delivered):
-            self._metrics.lag.observe(max(0.0, (finished_at - attempt.queued_at).total_seconds()))
-            self._metrics.last_delivery.set(finished_at.timestamp())
+        if attempt.voicemail.call.mailbox != PROBE:
+            self._count(attempt, verdict, finished_at)
+        # Whose mail it was that found it out makes no difference to our set-up.
         if isinstance(verdict, Deferred) and verdict.ours:
-            self._metrics.set_up_faults.labels(_set_up_fault(verdict.code)).inc()
+            self._metrics.set_up_faults.labels(set_up_fault(verdict.code)).inc()
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours
         )
@@ -298,7 +292,7 @@ class Telemetry:
                 "rcpt": attempt.recipient,
                 "about": attempt.undelivered.recipient if attempt.undelivered else None,
                 "attempt": attempt.number,
-                "result": result,
+                "result": RESULT_OF[type(verdict)],
                 "code": verdict.code,
                 "reply": verdict.reply,
                 "next_try": None if due_at is None else f"{due_at:%Y-%m-%dT%H:%M:%SZ}",
@@ -306,6 +300,12 @@ class Telemetry:
                 "why": why or None,
             },
         )
+
+    def _count(self, attempt: Attempt, verdict: Verdict, finished_at: datetime) -> None:
+        self._metrics.attempts.labels(RESULT_OF[type(verdict)], smtp_class(verdict.code)).inc()
+        if isinstance(verdict, Delivered):
+            self._metrics.lag.observe(max(0.0, (finished_at - attempt.queued_at).total_seconds()))
+            self._metrics.last_delivery.set(finished_at.timestamp())
 
     def mail_server(self, *, reachable: bool, why: str = "") -> None:
         """The mail server went away, or is back."""
@@ -343,9 +343,3 @@ _TRANSCRIPT_LEVELS = {
     TranscriptResult.TIMED_OUT: "warning",
     TranscriptResult.TOO_LATE: "warning",
 }
-
-
-def _set_up_fault(code: int | None) -> str:
-    if code in _AUTHENTICATION:
-        return "authentication"
-    return "other" if code is None else "refused"

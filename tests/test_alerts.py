@@ -129,6 +129,12 @@ def test_what_an_alert_or_a_panel_asks_for_is_served_before_the_first_call(label
     assert unknown(plain(expression), labels) == []
 
 
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_no_call_of_the_probe_s_counts_among_callers(labels, expression: str) -> None:
+    by_mailbox = [matchers for name, matchers in SELECTOR.findall(expression) if "mailbox" in labels[name]]
+    assert all('mailbox!="voicemail-probe"' in matchers for matchers in by_mailbox)
+
+
 @pytest.mark.parametrize(
     ("expression", "found"),
     [

@@ -12,7 +12,7 @@ from gevent.event import Event
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.log import Log
-from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULTS, SET_UP_FAULTS
+from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULT_OF, SET_UP_FAULTS
 from esl_voicemail.model import (
     Attempt,
     Backlog,
@@ -69,7 +69,7 @@ def test_every_outcome_has_its_series_before_it_happens(telemetry):
         # A call that is open is counted by the stage it is in.
         begun = None if state is VoicemailState.OPEN else 0
         assert value(telemetry, "messages_total", mailbox="sales", state=state) == begun
-    for result, smtp_class in product(RESULTS, CLASSES):
+    for result, smtp_class in product(RESULT_OF.values(), CLASSES):
         assert value(telemetry, "delivery_attempts_total", result=result, smtp_class=smtp_class) == 0
     for stage in DELIVERY_STAGES:
         assert value(telemetry, "delivery_duration_seconds_count", stage=stage) == 0

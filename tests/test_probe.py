@@ -60,6 +60,38 @@ def test_a_probe_proves_that_a_call_becomes_a_mail_and_leaves_none(probed: Servi
     assert list((probed.folder / "var" / "mail" / "new").iterdir()) == []
 
 
+# What goes on in the process and its disks, whoever called.
+OF_THE_PROCESS = (
+    "voicemail_journal_",
+    "voicemail_event_loop_",
+    "voicemail_recordings_free",
+    "voicemail_worker",
+)
+
+
+def test_a_probe_moves_nothing_that_tells_of_customers(probed: Service) -> None:
+    until(lambda: probed.lines("probe"), "the service's own probe ends")
+    before = probed.metrics()
+    assert command("probe", folder=probed.folder).returncode == 0
+    moved = {name for name, value in probed.metrics().items() if value != before[name]}
+    told = {name for name in moved if not name.startswith(("process_", *OF_THE_PROCESS))}
+    assert told == {
+        f"voicemail_calls_total{{{LABELS}}}",
+        'voicemail_messages_total{mailbox="voicemail-probe",state="kept"}',
+    }
+
+
+def test_a_set_up_that_spoils_the_probe_s_mail_is_counted_whoever_calls(
+    tmp_path: Path, smtp: ScriptedSmtp
+) -> None:
+    smtp.say("MAIL", "530 5.7.0 log in first")
+    with running(tmp_path, by_smtp(smtp, limit_seconds=10)) as service:
+        assert command("probe", folder=service.folder).returncode == 1
+        assert service.metric('voicemail_delivery_setup_faults_total{kind="authentication"}') > 0
+        attempts = [name for name in service.metrics() if name.startswith("voicemail_delivery_attempts")]
+        assert {service.metric(name) for name in attempts} == {0}
+
+
 def test_what_a_probe_tells_a_program_leads_to_its_message(probed: Service) -> None:
     said = json.loads(command("probe", "--json", folder=probed.folder).stdout)
     assert said["failed_at"] is None
