@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain, repeat
 
 import gevent
@@ -278,12 +279,13 @@ class Delivery:
 
     def _handed_over(self, attempt: Attempt, composed: Composed) -> Verdict | TooLarge:
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
+        stage = partial(self._telemetry.delivering, attempt.voicemail.call.mailbox)
         try:
-            with self._telemetry.delivering(attempt.voicemail.call.mailbox, "send"):
-                if self._transport.blocks_on_disk:
+            if self._transport.blocks_on_disk:
+                with stage("send"):
                     answer = self._workers.run(self._transport.send, envelope, composed.message)
-                else:
-                    answer = self._transport.send(envelope, composed.message)
+            else:
+                answer = self._transport.send(envelope, composed.message, stage)
         except ComposeError as error:
             return Held(one_line(str(error), 300))
         self._learn(answer)

@@ -33,8 +33,9 @@ STAGES = ("opening", "greeting", "recording", "keeping", "closing")
 RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
 RELOADS = ("taken", "refused")
 PEERS_REFUSED = ("not_allowed", "at_capacity", "silent")
-# Of an attempt: building the mail, the server's or the Maildir's part, writing down what came of it.
-DELIVERY_STAGES = ("compose", "send", "note")
+# Of an attempt: building the mail, writing it out, being let in by the server, the server's or the
+# Maildir's part, writing down what came of it; a Maildir has neither the second nor the third.
+DELIVERY_STAGES = ("compose", "encode", "connect", "send", "note")
 SET_UP_FAULTS = ("authentication", "refused", "other")
 
 PROBED = "success"

@@ -1,7 +1,11 @@
-"""Completion, by a real bash; zsh and fish read theirs where they are installed."""
+"""Completion, by a real bash; by zsh and fish where they are installed."""
 
+import os
+import pty
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,19 @@ read -r _ _ _ _ function _ <<<"$(complete -p esl-voicemail)"
 "$function" && printf '%s\\n' "${COMPREPLY[@]}"
 """
 
+# The same in a zsh of its own, which writes what it finds into a file and ends.
+_ZSHRC = """
+fpath=($ZDOTDIR $fpath)
+autoload -U compinit; compinit -u -D
+compadd() {
+  if (( ! $@[(I)-[OAD]] )); then
+    local -a found; builtin compadd -O found "$@"; print -rl -- $found >>$ZDOTDIR/found
+  fi
+  builtin compadd "$@"
+}
+comppostfuncs=(exit)
+"""
+
 
 @pytest.fixture
 def script(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> str:
@@ -21,8 +38,8 @@ def script(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("script", ["bash"], indirect=True)
-@pytest.mark.parametrize(
+# What is typed before Tab, and what it may become.
+LINES = pytest.mark.parametrize(
     ("line", "completed"),
     [
         (["mess"], ["messages"]),
@@ -31,10 +48,15 @@ def script(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -
         (["messages", "list", "--state", "exp"], ["expired"]),
         (["messages", "retry", "--all", "b"], ["bounced"]),
         (["check", "--config", "/etc/passw"], ["/etc/passwd"]),
+        (["greeting", "import", "/etc/hosts", "/etc/passw"], ["/etc/passwd"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
     ],
     ids=" ".join,
 )
+
+
+@pytest.mark.parametrize("script", ["bash"], indirect=True)
+@LINES
 def test_bash_completes(script: str, line: list[str], completed: list[str]) -> None:
     done = subprocess.run(
         ["bash", "--norc", "-c", script + _TAB, "bash", "esl-voicemail", *line],
@@ -46,6 +68,54 @@ def test_bash_completes(script: str, line: list[str], completed: list[str]) -> N
 
     found = [one for one in done.stdout.splitlines() if not one.endswith("-")]
     assert found == completed
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+@pytest.mark.parametrize("script", ["fish"], indirect=True)
+@LINES
+def test_fish_completes(script: str, line: list[str], completed: list[str]) -> None:
+    typed = shlex.join(["esl-voicemail", *line[:-1]]) + f" {line[-1]}"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"{script}\ncomplete --do-complete {shlex.quote(typed)}"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    found = [one.partition("\t")[0] for one in done.stdout.splitlines()]
+    assert [one for one in found if not one.endswith("-")] == completed
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+@pytest.mark.parametrize("script", ["zsh"], indirect=True)
+@LINES
+def test_zsh_completes(script: str, line: list[str], completed: list[str], tmp_path: Path) -> None:
+    (tmp_path / "_esl-voicemail").write_text(script)
+    (tmp_path / ".zshrc").write_text(_ZSHRC)
+    (tmp_path / "found").touch()
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    # A session of its own: it takes the terminal that it is given.
+    shell = subprocess.Popen(
+        ["zsh", "-d", "-i"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        os.write(ours, f"esl-voicemail {' '.join(line)}\t".encode())
+        shell.wait(30)
+    finally:
+        shell.kill()
+        os.close(ours)
+        os.close(theirs)
+
+    found = [one for one in (tmp_path / "found").read_text().splitlines() if one and not one.endswith("-")]
+    # Of a path it finds the last part.
+    assert found == [Path(one).name for one in completed]
 
 
 @pytest.mark.parametrize("script", ["bash", "zsh", "fish"], indirect=True)

@@ -3,7 +3,7 @@
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from email import message_from_bytes
@@ -20,7 +20,7 @@ from esl_voicemail.journal.engine import FILE
 from esl_voicemail.mail import rendering
 from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Stage, Timeouts
 from esl_voicemail.model import Attempt
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, Expired, Held, Verdict
 from esl_voicemail.workers import Workers
@@ -427,7 +427,7 @@ class OtherTransport:
     act: Callable[[], Verdict]
     blocks_on_disk: bool = False
 
-    def send(self, envelope: Envelope, mail: EmailMessage) -> Verdict:
+    def send(self, envelope: Envelope, mail: EmailMessage, stage: Stage = nullcontext) -> Verdict:
         return self.act()
 
 

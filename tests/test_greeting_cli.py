@@ -71,6 +71,12 @@ class TestImport:
         [line] = [line for line in shown.stdout.splitlines() if line.startswith("greeting default ")]
         assert f" {folder}/greetings/closed.wav " in line
 
+    def test_a_greeting_that_a_mailbox_names_already_is_used_from_now_on(self, folder: Path) -> None:
+        done = command("greeting", "import", "Dział sprzedaży.m4a", "--name", "sales", folder=folder)
+
+        assert (done.returncode, done.stderr) == (OK, "")
+        assert done.stdout.splitlines()[-1].startswith("used by sales: busy: send the service SIGHUP")
+
     def test_a_name_that_is_taken_is_kept_without_force(self, folder: Path) -> None:
         (folder / "greetings").mkdir()
         path = save(folder / "greetings" / "sales.wav", tone(1.0))
@@ -140,6 +146,72 @@ class TestImport:
 
         assert (done.returncode, done.stdout) == (FAILED, "")
         assert done.stderr == "привет.wav: no letter of its name can be kept; give --name\n"
+
+    def test_many_are_made_at_once_and_each_that_is_refused_says_why(self, folder: Path) -> None:
+        encode(folder / "sales.wav", note(2))
+        (folder / "elsewhere").mkdir()
+        encode(folder / "elsewhere" / "Sales.wav", note(1))
+        (folder / "greetings").mkdir()
+        taken = save(folder / "greetings" / "closed.wav", tone(1.0))
+        encode(folder / "closed.wav", note(2))
+        before = taken.read_bytes()
+        files = ("Dział sprzedaży.m4a", "sales.wav", "voicemail.yaml", "elsewhere/Sales.wav", "closed.wav")
+
+        done = command("greeting", "import", *files, folder=folder)
+
+        here = folder / "greetings"
+        assert done.returncode == FAILED
+        assert re.fullmatch(
+            rf"Dział sprzedaży\.m4a -> {here}/dzial-sprzedazy\.wav: 2\.[23] s\n"
+            rf"sales\.wav -> {here}/sales\.wav: 2\.\d s, used by sales: busy\n"
+            r"send the service SIGHUP, as it knows how long its greetings are",
+            "\n".join(unnoted(done.stdout)),
+        )
+        assert re.sub(r"read \(.+\)", "read (WHY)", done.stderr).splitlines() == [
+            "voicemail.yaml: is no sound file that can be read (WHY); save it anew as WAV, MP3 or M4A",
+            f"elsewhere/Sales.wav: {here}/sales.wav was made of sales.wav just now; "
+            "import it by itself with another --name",
+            f"{taken}: is there already; give another --name, or --force to replace it",
+        ]
+        assert sorted(path.name for path in here.iterdir()) == [
+            "closed.wav",
+            "dzial-sprzedazy.wav",
+            "sales.wav",
+        ]
+        assert taken.read_bytes() == before
+
+        files = ("closed.wav", "sales.wav")
+        forced = command("greeting", "import", "--force", *files, folder=folder)
+
+        assert (forced.returncode, forced.stderr) == (OK, "")
+        assert taken.read_bytes() != before
+
+    def test_what_is_wrong_with_one_of_many_is_noted_with_it(self, folder: Path) -> None:
+        for name in ("one", "two"):
+            encode(folder / f"{name}.wav", note(2))
+        (folder / "greetings" / "16000").mkdir(parents=True)
+        save(folder / "greetings" / "16000" / "two.wav", tone(1.0))
+
+        done = command("greeting", "import", "one.wav", "two.wav", folder=folder)
+
+        assert (done.returncode, done.stderr) == (OK, "")
+        [_, two, note_of_two] = unnoted(done.stdout)
+        assert two.startswith("two.wav -> ")
+        assert note_of_two.startswith("note: ")
+        assert "16000" in note_of_two
+
+    def test_one_name_for_many_is_64_and_makes_none(self, folder: Path) -> None:
+        encode(folder / "sales.wav", note(2))
+        files = ("Dział sprzedaży.m4a", "sales.wav")
+
+        done = command("greeting", "import", *files, "--name", "closed", folder=folder)
+
+        assert (done.returncode, done.stdout) == (USAGE, "")
+        assert done.stderr == (
+            "esl-voicemail greeting import: --name is for one FILE; import this one by itself; "
+            "see esl-voicemail greeting import --help\n"
+        )
+        assert not (folder / "greetings").exists()
 
     def test_it_goes_where_the_configuration_says(self, folder: Path) -> None:
         (folder / "voicemail.yaml").write_text(f"greetings_dir: ./a/b\n{CONFIG}")

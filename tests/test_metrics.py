@@ -14,6 +14,8 @@ from gevent.event import Event
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.log import Log
+from esl_voicemail.mail.maildir import Maildir
+from esl_voicemail.mail.transport import MaildirTransport, Timeouts
 from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULT_OF, SET_UP_FAULTS
 from esl_voicemail.model import (
     Attempt,
@@ -127,6 +129,51 @@ def test_each_part_of_a_try_is_measured(posts, server):
     for stage in DELIVERY_STAGES:
         assert value(post.telemetry, "delivery_duration_seconds_count", stage=stage) == 1
         assert (value(post.telemetry, "delivery_duration_seconds_sum", stage=stage) or 0) > 0
+
+
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO"])
+def test_a_server_that_does_not_let_us_in_costs_time_of_connecting_and_none_of_sending(
+    posts, server, step: str
+):
+    server.silence(step)
+    impatient = Timeouts(greeting=0.5, quit=0.5)
+    post: Post = posts(replace(smtp_transport(server), timeouts=impatient))
+    post.keep(ANNA)
+    post.run()
+    found = spent(post)
+    assert (found["encode"][0], found["connect"][0]) == (1, 1)
+    assert found["connect"][1] >= 0.5
+    assert found["send"] == (0, 0)
+
+
+def test_a_server_slow_to_take_a_mail_costs_time_of_sending_and_not_of_connecting(posts, server):
+    server.silence("FINAL")
+    impatient = Timeouts(final=1.0, quit=0.5)
+    post: Post = posts(replace(smtp_transport(server), timeouts=impatient))
+    post.keep(ANNA)
+    post.run()
+    found = spent(post)
+    assert (found["connect"][0], found["send"][0]) == (1, 1)
+    assert found["send"][1] >= 1 > found["connect"][1]
+
+
+def test_a_maildir_connects_to_nobody(posts, tmp_path: Path):
+    post: Post = posts(MaildirTransport(Maildir(tmp_path / "mail")))
+    post.keep(ANNA)
+    post.run()
+    found = spent(post)
+    assert {stage for stage, (count, _) in found.items() if count} == {"compose", "send", "note"}
+
+
+def spent(post: Post) -> dict[str, tuple[float, float]]:
+    """How often each part of a try was measured, and the seconds of all."""
+    return {
+        stage: (
+            value(post.telemetry, "delivery_duration_seconds_count", stage=stage) or 0,
+            value(post.telemetry, "delivery_duration_seconds_sum", stage=stage) or 0,
+        )
+        for stage in DELIVERY_STAGES
+    }
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,11 @@ def add(verbs: Any, common: argparse.ArgumentParser, whole: Callable[[], argpars
 
 def _print(shell: str, whole: argparse.ArgumentParser) -> int:
     _mark_files(whole)
-    print(shtab.complete(whole, shell))
+    script = shtab.complete(whole, shell)
+    if shell == "zsh":
+        # What may be named more than once it would complete once only: _arguments wants a star in front.
+        script = script.replace('"(*):', '"*:')
+    print(script)
     return 0
 
 

@@ -3,11 +3,13 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from esl_voicemail.audio import greeting
 from esl_voicemail.audio.graph import RATE
+from esl_voicemail.cli.progress import shown
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.config.mailbox import DEFAULT, mailbox_of
@@ -30,11 +32,11 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     bring = group_verbs.add_parser(
         "import", parents=[common, written], help="make a greeting of any sound file, or a video's sound"
     )
-    bring.add_argument("file", metavar="FILE", type=Path)
+    bring.add_argument("files", metavar="FILE", type=Path, nargs="+")
     bring.add_argument(
         "--name", type=_name, help="the greeting's name, of a-z, 0-9, _ and -; else the file's, made so"
     )
-    bring.set_defaults(run=_import)
+    bring.set_defaults(run=_import, refuse=bring.error)
     say = group_verbs.add_parser("say", parents=[common, written], help="make a greeting by speaking a text")
     say.add_argument("text", metavar="TEXT", help=f"at most {MOST_LETTERS} letters; - reads standard input")
     say.add_argument("--language", choices=LANGUAGES, help="else that of the mailbox default")
@@ -59,18 +61,55 @@ def _name(text: str) -> str:
 
 
 def _import(asked: argparse.Namespace) -> int:
+    if len(asked.files) > 1:
+        if asked.name:
+            asked.refuse("--name is for one FILE; import this one by itself")
+        return _import_all(asked.config, asked.files, force=asked.force)
     config = load(find(asked.config))
-    file: Path = asked.file
-    name = asked.name or name_for(file.stem)
+    [file] = asked.files
+    path = _place(config, file, asked.name)
+    made = _imported(file, path, force=asked.force)
+    print(f"{file}: {made.was.form}, {made.was.seconds:.1f} s, {made.loudness_before.lufs:.1f} LUFS")
+    _tell(asked.config, path, made)
+    return 0
+
+
+def _import_all(named: str | None, files: Sequence[Path], *, force: bool) -> int:
+    """Make a greeting of each file that can be one, whatever is wrong with another."""
+    config = load(find(named))
+    made: dict[Path, tuple[Path, greeting.Greeting]] = {}
+    refused: list[GreetingError] = []
+    try:
+        for file in shown(files, "files"):
+            try:
+                path = _place(config, file)
+                if path in made:
+                    raise GreetingError(
+                        f"{file}: {path} was made of {made[path][0]} just now; "
+                        "import it by itself with another --name"
+                    )
+                made[path] = file, _imported(file, path, force=force)
+            except GreetingError as error:
+                refused.append(error)
+    finally:
+        # Afterwards, below the bar; and whatever happened, what was done.
+        _tell_all(named, made)
+        print(*refused, sep="\n", end="\n" if refused else "", file=sys.stderr)
+    return 1 if refused else 0
+
+
+def _place(config: Config, file: Path, name: str | None = None) -> Path:
+    name = name or name_for(file.stem)
     if not name:
         raise GreetingError(f"{file}: no letter of its name can be kept; give --name")
-    path = place(config.greetings, name)
-    free_for(path, file, force=asked.force)
+    return place(config.greetings, name)
+
+
+def _imported(file: Path, path: Path, *, force: bool) -> greeting.Greeting:
+    free_for(path, file, force=force)
     made = greeting.make(file)
-    write(path, made.content, file, force=asked.force)
-    print(f"{file}: {made.was.form}, {made.was.seconds:.1f} s, {made.loudness_before.lufs:.1f} LUFS")
-    _tell(config, path, made)
-    return 0
+    write(path, made.content, file, force=force)
+    return made
 
 
 def _say(asked: argparse.Namespace) -> int:
@@ -89,11 +128,11 @@ def _say(asked: argparse.Namespace) -> int:
             raise GreetingError(str(error).replace(str(spoken), "the spoken text")) from error
     write(path, made.content, force=asked.force)
     print(f"spoken in {LANGUAGES[language]}, {made.was.seconds:.1f} s, {made.loudness_before.lufs:.1f} LUFS")
-    _tell(config, path, made)
+    _tell(asked.config, path, made)
     return 0
 
 
-def _tell(config: Config, path: Path, made: greeting.Greeting) -> None:
+def _tell(named: str | None, path: Path, made: greeting.Greeting) -> None:
     """Say what was done, where it is and what is left to do."""
     cuts = [
         f"{seconds:.1f} s of silence at the {end}"
@@ -111,11 +150,30 @@ def _tell(config: Config, path: Path, made: greeting.Greeting) -> None:
     for fault in greeting.judge(path).wrong:
         print(f"note: {fault}")
     _tell_of_rights(path)
-    uses = next((one.uses for one in kept(config) if one.path == path), ())
-    if uses:
-        print(f"used by {'; '.join(uses)}: send the service SIGHUP, as it knows how long its greetings are")
+    used = _uses(named).get(path)
+    if used:
+        print(f"used by {used}: send the service SIGHUP, as it knows how long its greetings are")
     else:
         print(f"for a mailbox:  greetings: {{default: {path.name}}}")
+
+
+def _tell_all(named: str | None, made: Mapping[Path, tuple[Path, greeting.Greeting]]) -> None:
+    """Say of each what it has become, and what is still wrong with it."""
+    uses = _uses(named)
+    for path, (file, one) in made.items():
+        used = f", used by {uses[path]}" if path in uses else ""
+        print(f"{file} -> {path}: {one.seconds:.1f} s{used}")
+        for fault in greeting.judge(path).wrong:
+            print(f"note: {fault}")
+    for path in list(made)[:1]:
+        _tell_of_rights(path)
+    if uses.keys() & made.keys():
+        print("send the service SIGHUP, as it knows how long its greetings are")
+
+
+def _uses(named: str | None) -> dict[Path, str]:
+    """Return who uses which greeting now that there is a new one: a mailbox may have named it before."""
+    return {one.path: "; ".join(one.uses) for one in kept(load(find(named))) if one.uses}
 
 
 def _list(asked: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ runs on a native thread.
 import re
 import smtplib
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from functools import lru_cache
@@ -55,14 +56,20 @@ class Timeouts:
 PROBING = Timeouts(15, 15, 15, 15, 15, 15, 5)  # somebody sits at a terminal and waits
 
 
+# Put around a part of a try, `encode`, `connect` or `send`, by whoever wants to know how long each takes.
+Stage = Callable[[str], AbstractContextManager[object]]
+
+
 class Transport(Protocol):
     """Brings one mail to one recipient; never raises for what the outside does."""
 
     @property
     def blocks_on_disk(self) -> bool:
-        """Whether `send` must run on a worker thread."""
+        """Whether `send` must run on a worker thread; it has no parts then."""
 
-    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict | TooLarge:
+    def send(
+        self, envelope: Envelope, message: EmailMessage, stage: Stage = nullcontext
+    ) -> Verdict | TooLarge:
         """Hand the mail over and return what became of it; ComposeError when it cannot be written out."""
 
 
@@ -79,16 +86,19 @@ class SmtpTransport:
     timeouts: Timeouts = Timeouts()
     blocks_on_disk: bool = False
 
-    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict | TooLarge:
+    def send(
+        self, envelope: Envelope, message: EmailMessage, stage: Stage = nullcontext
+    ) -> Verdict | TooLarge:
         """Send by SMTP; the reply in the verdict is the server's own."""
-        opened = self._open(message)
+        opened = self._open(message, stage)
         if isinstance(opened, Deferred):
             return opened
         server, ready = opened
-        try:
-            return self._transaction(server, envelope, ready)
-        finally:
-            part(server, self.timeouts.quit)
+        with stage("send"):
+            try:
+                return self._transaction(server, envelope, ready)
+            finally:
+                part(server, self.timeouts.quit)
 
     def probe(
         self, sender: str, recipients: Iterable[str], timeouts: Timeouts = PROBING
@@ -121,24 +131,29 @@ class SmtpTransport:
         except Exception as error:  # noqa: BLE001 - the greenlet that waits raises it
             return error
 
-    def _open(self, message: EmailMessage | None) -> "tuple[Client, _Ready] | Deferred":
+    def _open(
+        self, message: EmailMessage | None, stage: Stage = nullcontext
+    ) -> "tuple[Client, _Ready] | Deferred":
         """Connect, greet, secure, authenticate; a refusal here is our set-up's fault, not the message's."""
         server: Client | None = None
+        greeting = self.timeouts.greeting
         try:
-            ready = gevent.get_hub().threadpool.apply(self._ready, (message,))
+            with stage("encode"):
+                ready = gevent.get_hub().threadpool.apply(self._ready, (message,))
             if isinstance(ready, Exception):
                 raise ready
-            if self.security == "tls":
-                server = TlsClient(self.host, self.port, timeout=self.timeouts.greeting, context=ready.tls)
-            else:
-                server = Client(self.host, self.port, timeout=self.timeouts.greeting)
-            greet(server)
-            if self.security == "starttls":
-                with within(self.timeouts.greeting):
-                    server.starttls(context=ready.tls)
+            with stage("connect"):
+                if self.security == "tls":
+                    server = TlsClient(self.host, self.port, timeout=greeting, context=ready.tls)
+                else:
+                    server = Client(self.host, self.port, timeout=greeting)
                 greet(server)
-            if self.username and ready.password is not None:
-                log_in(server, self.username, ready.password)
+                if self.security == "starttls":
+                    with within(greeting):
+                        server.starttls(context=ready.tls)
+                    greet(server)
+                if self.username and ready.password is not None:
+                    log_in(server, self.username, ready.password)
         except smtplib.SMTPResponseException as error:
             return _deferred(server, error.smtp_code, error.smtp_error, ours=error.smtp_code >= 500)
         except smtplib.SMTPServerDisconnected as error:
@@ -209,7 +224,7 @@ class MaildirTransport:
     maildir: Maildir
     blocks_on_disk: bool = True
 
-    def send(self, envelope: Envelope, message: EmailMessage) -> Verdict:
+    def send(self, envelope: Envelope, message: EmailMessage, _: Stage = nullcontext) -> Verdict:
         """Store the mail; Deferred while the disk refuses."""
         try:
             name = self.maildir.store(envelope, message)
