@@ -80,8 +80,10 @@ class Telemetry:
         """Say whether new calls can be taken."""
         self._metrics.ready.set(1 if now else 0)
 
-    def room(self, *, recordings_free: int, recordings_size: int, journal_free: int, at_least: int) -> None:
-        """Say how much room the disks have, and with how little no calls are taken; all in bytes."""
+    def room(
+        self, *, recordings_free: float, recordings_size: float, journal_free: float, at_least: int
+    ) -> None:
+        """Say in bytes how much room the disks have, and with how little no calls are taken."""
         self._metrics.recordings_free.set(recordings_free)
         self._metrics.recordings_size.set(recordings_size)
         self._metrics.journal_free.set(journal_free)

@@ -1,5 +1,6 @@
 """What is measured: each series from 0 on, and each measure by something that really happened."""
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -332,6 +333,14 @@ def test_a_journal_that_does_not_answer_costs_its_own_gauges_only(telemetry):
         "voicemail_queue_oldest_age_seconds",
         "voicemail_delivery_stalled_seconds",
     }
+
+
+def test_a_disk_that_does_not_say_has_no_number_of_bytes_rather_than_none_free(service: Service):
+    recordings = service.folder / "var" / "recordings"
+    recordings.rename(recordings.with_name("away"))
+    until(lambda: math.isnan(service.metric("voicemail_recordings_free_bytes")), "it is looked at")
+    assert math.isnan(service.metric("voicemail_recordings_size_bytes"))
+    assert service.metric("voicemail_journal_free_bytes") > 0
 
 
 def test_a_service_says_how_much_room_it_has_and_measures_itself(service: Service):
