@@ -209,6 +209,7 @@ class ProbeMetrics:
             "last_timestamp_seconds", "When a probe last ended, well or not; 0 before the first."
         )
         self.success = gauge("success", "1 when the last probe's call became a mail; 0 before the first.")
+        self.failures = gauge("failures", "How many probes have failed in a row.")
         self.last_success = gauge(
             "last_success_timestamp_seconds", "When a probe last succeeded; 0 before the first."
         )
@@ -224,9 +225,14 @@ class ProbeMetrics:
 
     def ended(self, result: str, seconds: float, now: float) -> None:
         """A probe ended, as PROBED or at a stage, after so many seconds; `now` is of the epoch."""
+        self.runs.labels(result).inc()
+        if result == ProbeStage.START:
+            return  # No call was placed: nothing is proved, either way.
         self.last.set(now)
         self.success.set(result == PROBED)
         self.duration.set(seconds)
-        self.runs.labels(result).inc()
         if result == PROBED:
             self.last_success.set(now)
+            self.failures.set(0)
+        else:
+            self.failures.inc()
