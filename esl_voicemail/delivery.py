@@ -80,6 +80,7 @@ class Delivery:
     def start(self) -> None:
         """Queue again what the last process was sending when it died."""
         try:
+            self._telemetry.accepted_before(self._queue.last_accepted())
             self._reclaim(crashed=True)
         except JournalError as error:
             # A full disk, say; `run` looks again.

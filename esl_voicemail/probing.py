@@ -20,6 +20,8 @@ from esl_voicemail.telemetry import Telemetry
 
 # The service has just come up.
 _FIRST_SECONDS = 5.0
+# One that fails is confirmed by another before anybody is woken.
+_AGAIN_SECONDS = 60.0
 # Beyond its own limit: for Python to start, and for what it is about to say.
 _MORE_SECONDS = 30.0
 
@@ -36,6 +38,7 @@ class Probing:
             self._command += ["--config", str(path.absolute())]
         self._mailboxes = mailboxes
         self._telemetry = telemetry
+        self._failed = 0  # in a row
         self._stopping = Event()
         self._under_way: gevent.Greenlet[..., None] | None = None
         self.expect()
@@ -62,6 +65,8 @@ class Probing:
                 self._under_way = gevent.spawn(self._run_once, self._probe.limit_seconds + _MORE_SECONDS)
                 self._under_way.join()
             pause = max(0.0, 60.0 * self._probe.every_minutes - (time.monotonic() - began))
+            if self._failed == 1:
+                pause = min(pause, _AGAIN_SECONDS)
 
     def stop(self) -> None:
         """End `run`, and a probe that is under way: what it would find is the service's end."""
@@ -81,6 +86,7 @@ class Probing:
             failed_at = said["failed_at"] and ProbeStage(said["failed_at"])
             told = failed_at, int(said["duration_ms"]), str(said["why"])
             self._telemetry.probed(*told, call=str(said["call_id"]), message=str(said["message_id"]))
+            self._failed = self._failed + 1 if failed_at else 0
         except (ValueError, KeyError, TypeError):
             spent_ms = round((time.monotonic() - began) * 1000)
             self._telemetry.probed(ProbeStage.START, spent_ms, why)

@@ -55,7 +55,7 @@ class Readiness:
         self._telemetry.ready(not self.reasons())
         self._look_at_the_clock()
         self._workers.run_within(_SLOWEST_SECONDS, storage.reserve.tend, None)
-        room = self._workers.run_within(_SLOWEST_SECONDS, storage.room, Room(0, 0, 0))
+        room = self._workers.run_within(_SLOWEST_SECONDS, storage.room, Room())
         self._telemetry.room(
             recordings_free=room.recordings_free,
             recordings_size=room.recordings_size,

@@ -1,5 +1,6 @@
 """The storage while it is in use: whether it can take a call now, how much room it has. Blocks on a disk."""
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,11 @@ _Identity = tuple[tuple[int, int] | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much room there is, in bytes; 0 of a disk that does not say."""
+    """How much room there is, in bytes; not a number of a disk that does not say."""
 
-    recordings_free: int
-    recordings_size: int
-    journal_free: int
+    recordings_free: float = math.nan
+    recordings_size: float = math.nan
+    journal_free: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,11 @@ class Storage:
         return Room(recordings[1], recordings[0], journal[1])
 
 
-def _usage(folder: Path) -> tuple[int, int]:
+def _usage(folder: Path) -> tuple[float, float]:
     try:
         found = shutil.disk_usage(folder)
     except OSError:
-        return 0, 0
+        return math.nan, math.nan
     return found.total, found.free
 
 

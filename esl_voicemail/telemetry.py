@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
+import gevent
 from prometheus_client import CollectorRegistry
 
 from esl_voicemail.log import Log
 from esl_voicemail.logline import Value, masked
-from esl_voicemail.metrics import PROBED, RESULT_OF, Metrics, ProbeMetrics, set_up_fault, smtp_class
+from esl_voicemail.metrics import PROBED, RESULT_OF, UNKNOWN, Metrics, ProbeMetrics, set_up_fault, smtp_class
 from esl_voicemail.model import (
     PROBE,
     Attempt,
@@ -23,7 +24,6 @@ from esl_voicemail.model import (
     EndedBy,
     Hearing,
     ProbeStage,
-    Reason,
     Recording,
     TranscriptResult,
     VoicemailState,
@@ -31,9 +31,6 @@ from esl_voicemail.model import (
 )
 from esl_voicemail.scrape import Pool, QueueGauges, WorkerGauges
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
-
-# The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
-UNKNOWN = "unknown"
 
 
 class Telemetry:
@@ -54,13 +51,17 @@ class Telemetry:
         self._mask = mask_numbers
         self._labels: set[str] = set()
         self._probe: ProbeMetrics | None = None
+        self._accepted_at: datetime | None = None
         self.know_mailboxes([*mailboxes, UNKNOWN])
 
     # --- the service -------------------------------------------------------------------------------
 
-    def watch(self, backlog: Callable[[], Backlog], pools: Mapping[str, Pool]) -> None:
-        """Compute the gauges of the queue and of the worker threads when they are scraped."""
-        self.registry.register(QueueGauges(backlog, self._clock))
+    def watch(self, backlog: Callable[[datetime | None], Backlog], pools: Mapping[str, Pool]) -> None:
+        """Compute the gauges of the queue and of the worker threads when they are scraped.
+
+        `backlog` is told when a caller's mail was last accepted.
+        """
+        self.registry.register(QueueGauges(lambda: backlog(self._accepted_at), self._clock))
         self.registry.register(WorkerGauges(pools))
 
     def expect_probes(self, every_seconds: float | None) -> None:
@@ -79,8 +80,10 @@ class Telemetry:
         """Say whether new calls can be taken."""
         self._metrics.ready.set(1 if now else 0)
 
-    def room(self, *, recordings_free: int, recordings_size: int, journal_free: int, at_least: int) -> None:
-        """Say how much room the disks have, and with how little no calls are taken; all in bytes."""
+    def room(
+        self, *, recordings_free: float, recordings_size: float, journal_free: float, at_least: int
+    ) -> None:
+        """Say in bytes how much room the disks have, and with how little no calls are taken."""
         self._metrics.recordings_free.set(recordings_free)
         self._metrics.recordings_size.set(recordings_size)
         self._metrics.journal_free.set(journal_free)
@@ -95,14 +98,14 @@ class Telemetry:
         self._metrics.commits.observe(seconds)
 
     def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
-        """Begin the series of mailboxes at 0; only these may stand in a label."""
+        """Begin the series of mailboxes at 0, one after the other; only these may stand in a label."""
         for mailbox in mailboxes:
+            if mailbox in self._labels:
+                continue
             self._labels.add(mailbox)
-            for reason in [UNKNOWN] if mailbox == UNKNOWN else list(map(str, Reason)):
-                for result in CallResult:
-                    self._metrics.calls.labels(mailbox, reason, result.value)
-            for state in VoicemailState:
-                self._metrics.messages.labels(mailbox, state.value)
+            self._metrics.begin(mailbox)
+            # Hundreds take most of a second, which no call should wait for.
+            gevent.sleep(0)
 
     def reloaded(self, result: str, **fields: Value) -> None:
         """A new configuration was taken or refused."""
@@ -133,13 +136,7 @@ class Telemetry:
         """A probe came to its end, at a stage or, with its mail accepted, at none."""
         result = failed_at or PROBED
         if self._probe:
-            now = self._clock().timestamp()
-            self._probe.last.set(now)
-            self._probe.success.set(failed_at is None)
-            self._probe.duration.set(duration_ms / 1000)
-            self._probe.runs.labels(result).inc()
-            if failed_at is None:
-                self._probe.last_success.set(now)
+            self._probe.ended(result, duration_ms / 1000, self._clock().timestamp())
         fields: dict[str, Value] = {"call": call or None, "message": message or None, "result": result}
         level = "error" if failed_at else "info"
         self._log(level, "probe", {**fields, "duration_ms": duration_ms, "why": one_line(why, 500)})
@@ -299,10 +296,21 @@ class Telemetry:
         )
 
     def _count(self, attempt: Attempt, verdict: Verdict, finished_at: datetime) -> None:
-        self._metrics.attempts.labels(RESULT_OF[type(verdict)], smtp_class(verdict.code)).inc()
+        result, voicemail = RESULT_OF[type(verdict)], attempt.voicemail
+        if attempt.undelivered:
+            self._metrics.reports.labels(result).inc()
+            return
+        self._metrics.attempts.labels(result, smtp_class(verdict.code)).inc()
         if isinstance(verdict, Delivered):
-            self._metrics.lag.observe(max(0.0, (finished_at - attempt.queued_at).total_seconds()))
-            self._metrics.last_delivery.set(finished_at.timestamp())
+            self.accepted_before(finished_at)
+            if voicemail.recording:
+                lag = (finished_at - voicemail.closed_at).total_seconds()
+                self._metrics.lag.observe(max(0.0, lag))
+
+    def accepted_before(self, moment: datetime | None) -> None:
+        """A caller's mail was last accepted at that time, by this process or by one before it."""
+        self._accepted_at = moment
+        self._metrics.last_delivery.set(moment.timestamp() if moment else 0)
 
     def mail_server(self, *, reachable: bool, why: str = "") -> None:
         """The mail server went away, or is back."""

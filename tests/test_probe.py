@@ -3,15 +3,22 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 import yaml
 
 from esl_voicemail.config import load
 from esl_voicemail.errors import ConfigError
+from esl_voicemail.log import Log
 from esl_voicemail.mail.maildir import Maildir
+from esl_voicemail.probing import Probing
+from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.service import Service, command, running, settled, until
 from tests.support.smtp import ScriptedSmtp
@@ -174,8 +181,7 @@ def test_a_mail_that_is_not_taken_in_time_fails_the_probe_and_is_sent_no_more(
 
 def test_a_service_probes_itself_and_its_metrics_say_what_came_of_it(tmp_path: Path) -> None:
     with running(tmp_path, {"probe": RARELY, "mailboxes": BOXES}) as service:
-        until(lambda: service.metric("voicemail_probe_success"), "a probe succeeds")
-        [line] = service.lines("probe")
+        [line] = until(lambda: service.lines("probe"), "a probe ends")
         assert (line["level"], line["result"]) == ("info", "success")
         assert line["message"] == service.line_of(line["call"])["message"]
         assert service.metric('voicemail_probes_total{result="success"}') == 1
@@ -210,6 +216,62 @@ def test_a_probe_that_may_take_longer_than_its_interval_is_not_missed_before_its
     probe = {"every_minutes": 1, "limit_seconds": 600}
     with running(tmp_path, {"probe": probe, "mailboxes": BOXES}) as service:
         assert service.metric("voicemail_probe_interval_seconds") > 600
+
+
+@contextmanager
+def probing_itself(config: Path, telemetry: Telemetry) -> Iterator[None]:
+    """Probe, as a service does, where none answers."""
+    loaded = load(config)
+    probing = Probing(loaded, config, loaded.mailboxes, telemetry)
+    going_on = gevent.spawn(probing.run)
+    try:
+        yield
+    finally:
+        probing.stop()
+        going_on.get(timeout=20)
+
+
+def test_a_probe_that_failed_is_repeated_soon_and_its_failures_in_a_row_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esl_voicemail.probing._FIRST_SECONDS", 0.0)
+    monkeypatch.setattr("esl_voicemail.probing._AGAIN_SECONDS", 0.5)
+    config = written(tmp_path, {"listen": "127.0.0.1:1", "probe": RARELY, "mailboxes": BOXES})
+    telemetry, said = silent()
+    with probing_itself(config, telemetry):
+        until(lambda: len(said) == 1 or gevent.sleep(0.05), "the first fails")
+        assert value(telemetry, "probe_failures") == 1
+        until(lambda: len(said) == 2 or gevent.sleep(0.05), "the next fails")
+        assert value(telemetry, "probe_failures") == 2
+        assert value(telemetry, "probes_total", result="reach") == 2
+    telemetry.probed(None, 900, "accepted")
+    assert value(telemetry, "probe_failures") == 0
+
+
+def test_a_probe_that_cannot_start_proves_nothing_either_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esl_voicemail.probing._FIRST_SECONDS", 0.5)
+    config = written(tmp_path, {"probe": RARELY, "mailboxes": BOXES})
+    telemetry, said = silent()
+    with probing_itself(config, telemetry):
+        config.write_text("mailboxes: {")
+        until(lambda: said or gevent.sleep(0.05), "it cannot start")
+    assert "result=start" in said[0]
+    assert value(telemetry, "probes_total", result="start") == 1
+    assert value(telemetry, "probe_failures") == 0
+    assert value(telemetry, "probe_last_timestamp_seconds") == 0
+
+
+def silent() -> tuple[Telemetry, list[str]]:
+    """Return what counts probes, and the lines that it says."""
+    said: list[str] = []
+    now = partial(datetime.now, UTC)
+    return Telemetry([], now, log=Log(said.append, now)), said
+
+
+def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return telemetry.registry.get_sample_value(f"voicemail_{name}", labels)
 
 
 def test_without_a_probe_no_metric_says_that_it_failed(service: Service) -> None:
