@@ -137,7 +137,7 @@ def build(config: Config, watch: Watch) -> Parts:
         new_message_id=lambda: str(ULID()),
         new_application_id=lambda: str(uuid.uuid4()),
         kept=delivery.wake,
-        trouble=storage.trouble,
+        trouble=readiness.trouble,
     )
     recovery = Recovery(
         journal,

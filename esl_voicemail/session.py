@@ -49,7 +49,6 @@ from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 
 # Waiting callers hear ringing, or silence: past these, the dialplan does better.
-_SPOOL_SECONDS = 3.0
 _BEGIN_SECONDS = 5.0
 _KEEP_SECONDS = 30.0
 
@@ -156,8 +155,7 @@ class Session:
             self._call, self._mailbox = arrival.read_call(headers, mailbox, desk.clock()), mailbox
         except ValueError as error:
             return CallResult.FAILED, str(error)
-        slow: str | None = "the recordings folder does not answer"
-        trouble = desk.workers.run_within(_SPOOL_SECONDS, desk.trouble, slow)
+        trouble = desk.trouble()
         return (CallResult.FAILED, trouble) if trouble else None
 
     def _converse(self) -> None:
