@@ -12,7 +12,8 @@ from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.writing import written
 
 FOLDER = POLICY.clone(linesep="\n")
-SIZES = [0, 1, 56, 57, 58, 57 * 1024 - 1, 57 * 1024, 57 * 1024 + 1, 57 * 1024 * 3, 400_000]
+PIECE = 57 * 4096
+SIZES = [0, 1, 56, 57, 58, PIECE - 1, PIECE, PIECE + 1, PIECE * 3, 400_000]
 
 
 def whole(said: str = "Dzień dobry.\n", content: bytes = b"RIFF", name: str = "message.wav") -> EmailMessage:

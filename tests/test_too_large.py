@@ -236,14 +236,15 @@ def test_what_goes_to_several_people_at_once_is_converted_once(
     recording = Recording(path, len(RECORDED) // 16, len(RECORDED), sha256(RECORDED).hexdigest())
     encloser, workers = Encloser(), Workers(4)
     several = [
-        gevent.spawn(workers.run, encloser.enclose, recording, "mp3", Tags("Jan"), 0, None) for _ in range(8)
+        gevent.spawn(workers.run, encloser.enclose, recording, "mp3", lambda: Tags("Jan"), 0, None)
+        for _ in range(8)
     ]
     done = [one.get(timeout=60) for one in gevent.joinall(several, timeout=60, raise_error=True)]
     workers.close()
     assert made == ["mp3"]
     assert len({one.audio.content for one in done}) == 1
     # Another's name in it makes it another's.
-    encloser.enclose(recording, "mp3", Tags("Ewa"), 0, None)
+    encloser.enclose(recording, "mp3", lambda: Tags("Ewa"), 0, None)
     assert made == ["mp3", "mp3"]
 
 
@@ -255,7 +256,7 @@ def test_what_was_converted_is_kept_for_a_while_and_within_bounds(
     recording = Recording(path, len(RECORDED) // 16, len(RECORDED), "")
     small, usual = Encloser(kept_bytes=1000), Encloser()
     for encloser in (small, usual):
-        assert encloser.enclose(recording, "mp3", Tags(), 0, None).audio is not None
+        assert encloser.enclose(recording, "mp3", Tags, 0, None).audio is not None
     assert (len(small._kept), len(usual._kept)) == (0, 1)
     monkeypatch.setattr(enclosing, "_KEPT_SECONDS", 0.0)
     usual._let_go()

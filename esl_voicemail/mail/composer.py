@@ -9,6 +9,7 @@ from email.message import EmailMessage
 
 from gevent.monkey import get_original
 
+from esl_voicemail.audio.convert import Tags
 from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import TemplateError
@@ -16,7 +17,7 @@ from esl_voicemail.mail.enclosing import Encloser
 from esl_voicemail.mail.message import POLICY, Attachment, compose
 from esl_voicemail.mail.tags import tags_of
 from esl_voicemail.mail.writing import written
-from esl_voicemail.model import Attempt
+from esl_voicemail.model import Attempt, Voicemail
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
 # meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
@@ -37,6 +38,11 @@ class Composed:
     step: int
     last: bool
     trouble: str = ""
+
+
+def _tags(voicemail: Voicemail, mailbox: Mailbox) -> Tags:
+    with COMPOSING:
+        return tags_of(voicemail, mailbox)
 
 
 def _nobody_listens(_why: str, _mailbox: str) -> None:
@@ -69,13 +75,13 @@ class Composer:
         if recording is None or attempt.undelivered:
             return Composed(self._mail(attempt, mailbox), "", step, last=True)
         kept = str(recording.path)
-        with COMPOSING:
-            tags = tags_of(voicemail, mailbox)
         room = None
         if most is not None:
             bare = written(self._mail(attempt, mailbox, left_out=kept), POLICY)
             room = (most - len(bare) - _PART_BYTES) // _LINE_BYTES * _LINE_OF
-        enclosed = self.encloser.enclose(recording, mailbox.attachment, tags, step, room)
+        enclosed = self.encloser.enclose(
+            recording, mailbox.attachment, lambda: _tags(voicemail, mailbox), step, room
+        )
         message = self._mail(attempt, mailbox, enclosed.audio, None if enclosed.audio else kept)
         return Composed(message, enclosed.words, enclosed.step, enclosed.audio is None, enclosed.trouble)
 

@@ -5,6 +5,7 @@ Keeps the last ones it made, as one message often goes to several people. Meant 
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -47,10 +48,13 @@ class Encloser:
         self._making: dict[_Key, object] = {}
         self._lock = _allocate_lock()
 
-    def enclose(self, recording: Recording, wanted: str, tags: Tags, step: int, room: int | None) -> Enclosed:
+    def enclose(
+        self, recording: Recording, wanted: str, tags: Callable[[], Tags], step: int, room: int | None
+    ) -> Enclosed:
         """Return the first, from a step on, of the formats in place of `wanted` that has room in bytes.
 
-        What a codec refuses is attached as it was recorded, if there is room for that. RecordingError when
+        `tags` is asked by formats that have some. What a codec refuses is attached as it was recorded, if
+        there is room for that. RecordingError when
         the recording is not what was kept, OSError when the disk fails.
         """
         as_kept = _as_kept(recording)
@@ -62,7 +66,7 @@ class Encloser:
             made: Converted | None = as_kept
             if FORMATS[name].codec:
                 try:
-                    made = self._converted(recording, as_kept, name, tags)
+                    made = self._converted(recording, as_kept, name, tags())
                 except RecordingError as error:
                     trouble = trouble or str(error)
                     # Where nobody says how much room there is, the recording itself has been refused before.

@@ -5,6 +5,7 @@ The names are those of the templates' variables; docs/templates.md explains each
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from esl_voicemail.config import Mailbox
 from esl_voicemail.mail import words
@@ -98,7 +99,7 @@ def facts_of(attempt: Attempt, mailbox: Mailbox, left_out: str | None, *, thread
         callback=callback.shown,
         to_call=callback.shown or number.shown,
         call_link=callback.link or number.link,
-        dialled=telephone(call.dialled, mailbox.region).shown,
+        dialled=_dialled(call.dialled, mailbox.region),
         reason=words.reason(call, language),
         reason_key=call.reason.value,
         queue=call.queue,
@@ -135,6 +136,12 @@ def facts_of(attempt: Attempt, mailbox: Mailbox, left_out: str | None, *, thread
         message_id=voicemail.message_id,
         call_id=call.call_id,
     )
+
+
+@lru_cache(maxsize=256)
+def _dialled(number: str, region: str) -> str:
+    """Write one of our own numbers, of which there are few."""
+    return telephone(number, region).shown
 
 
 def _day_of(voicemail: Voicemail, mailbox: Mailbox) -> tuple[int, datetime | None]:

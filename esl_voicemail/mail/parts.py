@@ -5,15 +5,14 @@ longer than all else of a mail; and it encodes audio line by line.
 """
 
 import secrets
-import struct
-from binascii import b2a_base64
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.quoprimime import body_encode
 
-# Base64 of 57 bytes is a line of 76 (RFC 2045 section 6.8); so many lines at a time hold no other thread up.
-_LINE_OF, _LINE, _LINES = 57, 76, 1024
-_SPLIT = struct.Struct(f"{_LINE}s" * _LINES)
+from pybase64 import encodebytes
+
+# Base64 of 57 bytes is a line of 76 (RFC 2045 section 6.8); so many at a time hold no other thread up.
+_LINE, _PIECE = 76, 57 * 4096
 
 
 def text(policy: "EmailPolicy[EmailMessage]", subtype: str, said: str) -> EmailMessage:
@@ -55,14 +54,8 @@ def new_boundary() -> str:
 
 def base64_lines(content: bytes) -> str:
     """Encode in lines of 76, as a mail has them."""
-    lines: list[bytes] = []
-    for at in range(0, len(content), _LINE_OF * _LINES):
-        encoded = b2a_base64(content[at : at + _LINE_OF * _LINES], newline=False)
-        if len(encoded) == _SPLIT.size:
-            lines += _SPLIT.unpack(encoded)
-        else:
-            lines += [encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE)]
-    return b"\n".join([*lines, b""]).decode("ascii")
+    starts = range(0, len(content), _PIECE)
+    return b"".join(encodebytes(content[at : at + _PIECE]) for at in starts).decode("ascii")
 
 
 def _set(part: EmailMessage, name: str, value: str, parameter: str) -> None:

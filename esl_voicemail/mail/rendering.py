@@ -1,7 +1,7 @@
 """From facts to a subject, a text and a page of HTML, by the shipped templates and an operator's over them.
 
 An operator's template takes the place of the shipped one of its name, and may still extend or include that
-as `shipped/NAME`. Templates are sandboxed, and all that is put into HTML is escaped, wherever it stands.
+as `shipped/NAME`. An operator's are sandboxed, and all that is put into HTML is escaped, wherever it stands.
 """
 
 import difflib
@@ -13,6 +13,7 @@ from typing import Any
 
 from jinja2 import (
     ChoiceLoader,
+    Environment,
     FunctionLoader,
     PackageLoader,
     PrefixLoader,
@@ -158,13 +159,14 @@ def _assigned(tree: nodes.Template) -> set[str]:
 
 
 @lru_cache(maxsize=128)
-def _environment(templates: tuple[Template, ...], *, escaping: bool) -> ImmutableSandboxedEnvironment:
+def _environment(templates: tuple[Template, ...], *, escaping: bool) -> Environment:
     own = {template.name: template for template in templates}
 
     def find(name: str) -> tuple[str, str, None] | None:
         return (own[name].text, own[name].file, None) if name in own else None
 
-    environment = _Sandbox(
+    # Ours need no watching, which takes a third of the time.
+    environment = (_Sandbox if templates else Environment)(
         loader=ChoiceLoader([FunctionLoader(find), _SHIPPED, PrefixLoader({"shipped": _SHIPPED})]),
         autoescape=escaping,
         undefined=StrictUndefined,
