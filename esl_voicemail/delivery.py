@@ -173,6 +173,7 @@ class Delivery:
             self._pool.join()
         finished = not len(self._pool)
         self._pool.kill(timeout=_LAST_SECONDS)
+        self._transport.close()
         return finished
 
     def _pause(self) -> float:

@@ -77,11 +77,11 @@ def test_a_recipient_refused_for_now_is_tried_again_alone(post, server):
     assert post.states(message_id) == {ANNA: "delivered", JAN: "queued"}
     assert post.to(message_id)[JAN].due_at == NOW + MINUTE
     post.advance(MINUTE - timedelta(seconds=1))
-    assert server.connections == 2
+    assert len(server.commands("MAIL")) == 2
     post.advance(timedelta(seconds=1))
     assert post.states(message_id) == {ANNA: "delivered", JAN: "delivered"}
     assert sorted(one.recipient for one in server.accepted) == [ANNA, JAN]
-    assert server.connections == 3
+    assert len(server.commands("MAIL")) == 3
     line = next(line for line in post.lines() if line["result"] == "deferred")
     assert (line["level"], line["rcpt"], line["code"]) == ("warning", JAN, "450")
     assert (line["reply"], line["next_try"]) == ("4.2.0 greylisted", "2026-07-15T10:31:00Z")
@@ -117,7 +117,7 @@ def test_one_of_five_recipients_refused_for_good_leaves_four_mails(post, server)
     [line] = [line for line in post.lines() if line["result"] == "bounced"]
     assert (line["level"], line["code"], line["reply"]) == ("error", "550", "5.1.1 no such user")
     post.advance(timedelta(days=1))
-    assert server.connections == 5
+    assert len(server.commands("MAIL")) == 5
 
 
 def test_a_mail_that_nobody_takes_for_five_days_expires_loudly(post, server):
@@ -430,6 +430,9 @@ class OtherTransport:
     def send(self, envelope: Envelope, mail: EmailMessage, stage: Stage = nullcontext) -> Verdict:
         return self.act()
 
+    def close(self) -> None:
+        """Nothing is kept open."""
+
 
 @pytest.mark.parametrize("on_a_thread", [False, True])
 def test_a_bug_in_the_way_out_is_loud_and_the_mail_is_tried_again(posts, on_a_thread):
@@ -605,14 +608,27 @@ def test_what_the_journal_cannot_take_of_a_verdict_does_not_send_the_mail_again(
     assert sent == [1]
 
 
-def test_a_stop_while_the_goodbye_is_awaited_repeats_nothing(posts, server):
+def test_a_stop_says_goodbye_and_waits_for_no_answer(posts, server):
+    server.silence("QUIT")
+    post = posts(smtp_transport(server))
+    message_id = post.keep(ANNA)
+    post.run()
+    assert server.commands("QUIT") == []
+    with gevent.Timeout(10):
+        assert post.delivery.stop(5)
+    assert server.commands("QUIT")
+    assert post.states(message_id) == {ANNA: "delivered"}
+
+
+def test_a_stop_while_a_server_is_left_repeats_nothing(posts, server):
+    server.say("FINAL", "421 4.3.2 going down")
     server.silence("QUIT")
     post = posts(SmtpTransport(server.host, server.port, "none", timeouts=Timeouts(quit=60)))
     message_id = post.keep(ANNA)
     post._running = gevent.spawn(post.delivery.run)
     until(lambda: server.commands("QUIT"), "it says goodbye")
     post.delivery.stop(0.1)
-    assert post.states(message_id) == {ANNA: "delivered"}
+    assert (post.to(message_id)[ANNA].state, post.to(message_id)[ANNA].code) == ("queued", 421)
 
 
 def test_one_recipient_whom_a_server_wants_a_login_for_keeps_nobody_else_waiting(posts, server):

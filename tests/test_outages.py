@@ -3,6 +3,7 @@
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.editor import HOLD, RELEASE
+from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.transport import SmtpTransport, Timeouts
 from esl_voicemail.model import CallResult
 from tests.support.post import ANNA, JAN, MINUTE, NOW, Post, parsed, smtp_transport
@@ -332,6 +334,7 @@ def test_a_bad_goodbye_repeats_nothing(posts: Callable[..., Post], server: Scrip
     post = posts(smtp_transport(server))
     message_id = post.keep(ANNA)
     post.run()
+    until(lambda: server.commands("QUIT"), "it is left, as no other mail comes")
     post.advance(DAY)
     assert post.states(message_id) == {ANNA: "delivered"}
     assert len(server.accepted) == 1
@@ -382,9 +385,10 @@ def test_a_mail_too_large_even_without_its_audio_bounces_before_it_is_sent_and_t
     posts: Callable[..., Post], tmp_path: Path
 ) -> None:
     with scripted_smtp() as server:
-        # The whole mail and the one without audio; the report then meets no limit.
+        # The whole mail and the one without audio; the report then meets no limit, on another connection.
         server.say("EHLO", "250-test.invalid\r\n250 SIZE 1000", times=2)
-        post = posts(smtp_transport(server), operator=OPERATOR)
+        once = replace(smtp_transport(server), connections=Connections(most_mails=1))
+        post = posts(once, operator=OPERATOR)
         message_id = post.keep(ANNA, audio=bytes(100_000))
         post.run()
         until(lambda: reports(server), "the report")

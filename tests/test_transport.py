@@ -25,11 +25,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esl_voicemail.errors import ComposeError
+from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
 from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge
-from tests.support.service import running
+from tests.support.service import running, until
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
 
 USER, PASSWORD = "voicemail", "s3cret-and-long"
@@ -81,14 +82,32 @@ def password_file(tmp_path: Path) -> Path:
     return path
 
 
+USED: list[SmtpTransport] = []
+
+
+@pytest.fixture(autouse=True)
+def parted() -> Iterator[None]:
+    """Leave the servers after each test."""
+    yield
+    while USED:
+        USED.pop().close()
+
+
+def used(transport: SmtpTransport) -> SmtpTransport:
+    USED.append(transport)
+    return transport
+
+
 def unguarded(server: ScriptedSmtp, timeouts: Timeouts = PATIENT) -> SmtpTransport:
-    return SmtpTransport(server.host, server.port, "none", timeouts=timeouts)
+    return used(SmtpTransport(server.host, server.port, "none", timeouts=timeouts))
 
 
 def through(
     server: ScriptedSmtp, password_file: Path, security: str = "starttls", timeouts: Timeouts = PATIENT
 ) -> SmtpTransport:
-    return SmtpTransport(server.host, server.port, security, USER, password_file, server.ca_file, timeouts)
+    return used(
+        SmtpTransport(server.host, server.port, security, USER, password_file, server.ca_file, timeouts)
+    )
 
 
 def mail(text: str = "Good morning.\n") -> EmailMessage:
@@ -157,8 +176,10 @@ def test_an_accepted_mail_stays_delivered_whatever_happens_at_quit(plain, mishap
         plain.say("QUIT", "221 " + "x" * 20_000)
     else:
         getattr(plain, mishap)("QUIT")
-    timeouts = Timeouts(quit=0.3)
-    assert unguarded(plain, timeouts).send(ENVELOPE, mail()) == Delivered(250, "2.0.0 Ok: queued as T1")
+    transport = unguarded(plain)
+    assert transport.send(ENVELOPE, mail()) == Delivered(250, "2.0.0 Ok: queued as T1")
+    transport.close()
+    assert plain.commands("QUIT")
     assert len(plain.accepted) == 1
 
 
@@ -404,9 +425,13 @@ def test_a_greeting_without_end_defers_over_tls(password_file):
 @pytest.mark.parametrize("piece", ["221-bye\r\n", "2"])
 def test_a_goodbye_without_end_holds_no_verdict_up(plain, how, piece):
     getattr(plain, how)("QUIT", piece)
+    transport = unguarded(plain, Timeouts(quit=0.3))
     with gevent.Timeout(20):
-        verdict = unguarded(plain, Timeouts(quit=0.3)).send(ENVELOPE, mail())
-    assert verdict == Delivered(250, "2.0.0 Ok: queued as T1")
+        assert transport.send(ENVELOPE, mail()) == Delivered(250, "2.0.0 Ok: queued as T1")
+        transport.close()
+        # One that is left at once, as no mail is to follow it.
+        plain.say("RCPT", "421 4.3.2 going down")
+        assert transport.send(ENVELOPE, mail()) == Deferred(421, "4.3.2 going down")
 
 
 @pytest.mark.parametrize("security", ["none", "tls"])
@@ -542,7 +567,7 @@ def test_certificates_are_read_again_when_their_file_changes(tmp_path):
     with scripted_smtp(security="tls", trusted=False) as server:
         assert server.ca_file
         assert server.signer_file
-        transport = SmtpTransport(server.host, server.port, "tls", ca_file=trusted, timeouts=PATIENT)
+        transport = used(SmtpTransport(server.host, server.port, "tls", ca_file=trusted, timeouts=PATIENT))
         trusted.write_bytes(server.ca_file.read_bytes())
         refused = transport.send(ENVELOPE, mail())
         trusted.write_bytes(server.signer_file.read_bytes())
@@ -569,6 +594,8 @@ def test_certificates_are_read_once_and_on_a_thread_of_their_own(
     transport = replace(through(guarded, password_file), ca_file=trusted)
     for _ in range(3):
         assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+        transport.close()
+    assert guarded.connections == 3
     assert len(threads) == 1
     assert threads[0] != native_thread()
 
@@ -682,7 +709,6 @@ def test_a_mail_above_the_servers_size_is_too_large_with_both_numbers_before_it_
     words = f"the mail has {bytes_of_it} bytes, the server takes at most {bytes_of_it - 1}"
     assert verdict == TooLarge(552, words, bytes_of_it - 1)
     assert plain.commands("MAIL") == []
-    assert plain.commands("QUIT")
 
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "FINAL"])
@@ -769,6 +795,210 @@ def test_hostile_words_of_a_server_stay_one_bounded_printable_line(guarded, pass
     assert len(verdict.reply.splitlines()) == 1
     assert verdict.reply.isprintable()
     assert guarded.accepted == []
+
+
+# --- a connection used again -------------------------------------------------------------------------
+
+WAYS_TO_GO = ["drop", "reset", "421"]
+
+
+@pytest.fixture(params=["plain", "guarded"])
+def line(request: pytest.FixtureRequest, password_file: Path) -> tuple[ScriptedSmtp, SmtpTransport]:
+    """A server that has just taken a mail, and the way to it."""
+    server = request.getfixturevalue(request.param)
+    transport = unguarded(server) if request.param == "plain" else through(server, password_file)
+    assert isinstance(transport.send(ENVELOPE, mail("first\n")), Delivered)
+    return server, transport
+
+
+def go(server: ScriptedSmtp, way: str, step: str) -> None:
+    if way == "421":
+        server.say(step, "421 4.4.2 that was enough for one connection", times=1, then_drop=True)
+    else:
+        getattr(server, way)(step, times=1)
+
+
+def taken(server: ScriptedSmtp) -> list[bytes]:
+    return [one.content.rpartition(b"\r\n\r\n")[2].strip() for one in server.accepted]
+
+
+def test_mails_that_follow_one_another_share_a_connection_and_no_transaction(line):
+    server, transport = line
+    for text in ("second\n", "third\n"):
+        assert isinstance(transport.send(ENVELOPE, mail(text)), Delivered)
+    assert taken(server) == [b"first", b"second", b"third"]
+    assert server.connections == 1
+    assert len(server.commands("AUTH")) == len(server.commands("STARTTLS"))
+    assert [len(server.commands(verb)) for verb in ("MAIL", "RCPT", "DATA", "RSET")] == [3, 3, 3, 0]
+
+
+@pytest.mark.parametrize("way", WAYS_TO_GO)
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
+def test_a_used_connection_that_ends_before_the_content_is_replaced_and_no_try_fails(line, step, way):
+    server, transport = line
+    go(server, way, step)
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert taken(server) == [b"first", b"second"]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("way", ["drop", "reset"])
+@pytest.mark.parametrize("step", ["CONTENT", "FINAL"])
+def test_a_used_connection_that_ends_once_the_content_is_on_its_way_defers_as_any_other(line, step, way):
+    server, transport = line
+    getattr(server, way)(step, times=1)
+    verdict = transport.send(ENVELOPE, mail("second\n"))
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.unreachable) == (None, False)
+    assert taken(server) == [b"first"]
+    assert server.connections == 1
+
+
+def test_a_mail_taken_on_a_used_connection_whose_answer_is_lost_is_not_sent_twice_by_itself(line):
+    server, transport = line
+    server.drop("FINAL", times=1, accept=True)
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Deferred)
+    assert taken(server) == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("reply", ["550 5.7.0 enough mails in one session", "452 4.5.3 too many", "503 no"])
+def test_what_a_used_connection_is_refused_at_mail_is_asked_again_on_a_new_one(line, reply):
+    server, transport = line
+    server.say("MAIL", reply, times=1)
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert (taken(server), server.connections) == ([b"first", b"second"], 2)
+
+
+def test_the_word_of_a_new_connection_counts(plain):
+    transport = unguarded(plain)
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    plain.say("MAIL", "550 5.1.8 no such sender")
+    assert transport.send(ENVELOPE, mail()) == Bounced(550, "5.1.8 no such sender")
+    assert plain.connections == 2
+
+
+@pytest.mark.parametrize(("step", "code"), [("RCPT", 550), ("RCPT", 450), ("DATA", 554), ("FINAL", 554)])
+def test_a_refusal_of_one_mail_leaves_the_connection_to_the_next(line, step, code):
+    server, transport = line
+    server.say(step, f"{code} 5.1.1 not this one", times=1)
+    verdict = transport.send(ENVELOPE, mail("second\n"))
+    assert verdict == (Bounced if code >= 500 else Deferred)(code, "5.1.1 not this one")
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(server), server.connections) == ([b"first", b"third"], 1)
+    # With the answer to its content a mail is over (RFC 5321 section 4.1.1.4).
+    assert len(server.commands("RSET")) == (step != "FINAL")
+
+
+@pytest.mark.parametrize("way", [*WAYS_TO_GO, "502 5.5.1 what?"])
+def test_a_connection_that_does_not_take_a_refused_mail_back_is_replaced(line, way):
+    server, transport = line
+    server.say("RCPT", "550 5.1.1 not this one", times=1)
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Bounced)
+    go(server, way, "RSET") if way in WAYS_TO_GO else server.say("RSET", way)
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(server), server.connections) == ([b"first", b"third"], 2)
+
+
+def test_a_mail_made_smaller_for_a_servers_limit_goes_on_the_same_connection(plain):
+    plain.change(size=1000)
+    transport = unguarded(plain)
+    assert isinstance(transport.send(ENVELOPE, mail("x\n" * 1000)), TooLarge)
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    assert plain.connections == 1
+
+
+def test_a_connection_that_the_server_ended_meanwhile_is_no_failed_try(line):
+    server, transport = line
+    server.say("FINAL", "250 2.0.0 ok", times=1, then_drop=True, accept=True)
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(server), server.connections) == ([b"first", b"second", b"third"], 2)
+
+
+@pytest.mark.parametrize("unasked", ["421 4.4.2 you said nothing for long", "250 2.0.0 ok", "554 no"])
+def test_what_a_server_says_unasked_answers_no_later_mail(line, unasked):
+    server, transport = line
+    server.say("FINAL", f"250 2.0.0 ok\r\n{unasked}", times=1)
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(server), server.connections) == ([b"first", b"second", b"third"], 2)
+
+
+def test_what_a_server_says_unasked_and_later_answers_no_mail_either(line):
+    server, transport = line
+    server.say_late("FINAL", "250 2.0.0 ok, still")
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    until(lambda: "S: 250 2.0.0 ok, still" in server.transcript, "it is said")
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(server), server.connections) == ([b"first", b"second", b"third"], 2)
+
+
+def test_a_server_that_has_gone_away_since_is_one_that_cannot_be_reached():
+    with scripted_smtp() as server:
+        transport = unguarded(server)
+        assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    verdict = transport.send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.unreachable) == (None, True)
+
+
+def test_a_connection_is_left_politely_when_no_mail_comes(plain):
+    transport = replace(unguarded(plain), connections=Connections(idle_seconds=0.05))
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    until(lambda: plain.commands("QUIT"), "it is left")
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    until(lambda: len(plain.commands("QUIT")) == 2, "the next one too")
+    assert plain.connections == 2
+
+
+def test_a_connection_is_left_politely_after_so_many_mails(plain):
+    transport = used(replace(unguarded(plain), connections=Connections(most_mails=2)))
+    for _ in range(5):
+        assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    assert plain.connections == 3
+    assert len(plain.commands("QUIT")) == 2
+
+
+def test_no_two_mails_are_on_one_connection_at_once(plain):
+    transport = unguarded(plain)
+    texts = [f"mail {number}\n" for number in range(40)]
+    sending = [gevent.spawn(transport.send, ENVELOPE, mail(text)) for text in texts]
+    verdicts = [one.get(timeout=60) for one in sending]
+    assert all(isinstance(one, Delivered) for one in verdicts)
+    assert sorted(taken(plain)) == sorted(text.strip().encode() for text in texts)
+    assert not [line for line in plain.transcript if line.startswith("S: 5")]
+
+
+def test_a_try_that_is_cut_off_leaves_its_connection_to_nobody(plain):
+    transport = unguarded(plain, Timeouts(quit=0.1))
+    assert isinstance(transport.send(ENVELOPE, mail("first\n")), Delivered)
+    plain.hold("RCPT")
+    cut_off = gevent.spawn(transport.send, ENVELOPE, mail("second\n"))
+    until(lambda: plain.held == 1, "the server thinks")
+    cut_off.kill()
+    plain.release()
+    plain.say("RCPT", "250 2.1.5 ok")
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"first", b"third"], 2)
+
+
+def test_a_new_password_is_used_by_the_next_connection(guarded, password_file):
+    transport = through(guarded, password_file)
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    password_file.write_text("another")
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    transport.close()
+    verdict = transport.send(ENVELOPE, mail())
+    assert isinstance(verdict, Deferred)
+    assert (verdict.code, verdict.unreachable) == (535, True)
+
+
+def test_a_server_that_does_not_say_goodbye_is_left_within_moments(plain):
+    transport = unguarded(plain)
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    plain.silence("QUIT")
+    with gevent.Timeout(5):
+        transport.close()
 
 
 # --- probe -------------------------------------------------------------------------------------------

@@ -6,8 +6,11 @@ With `transport` the only room that knows `smtplib`; what a reply means for a ma
 import io
 import re
 import smtplib
+import ssl
 from base64 import b64encode
 from contextlib import closing, suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -19,7 +22,16 @@ _CONNECT_SECONDS = 30.0
 
 
 class Client(smtplib.SMTP):
-    """One connection; a step's time counts for its whole reply."""
+    """One connection; a step's time counts for its whole reply.
+
+    `mails` were sent on it before this one, which the server knows the sender of, and has begun to get the
+    content of; `idle_since` is when the last one was settled, by the clock that only goes forward.
+    """
+
+    mails = 0
+    sender_taken = False
+    content_begun = False
+    idle_since = 0.0
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
         with within(min(timeout, _CONNECT_SECONDS)):
@@ -45,6 +57,18 @@ class Client(smtplib.SMTP):
             return error
         return None
 
+    def quiet(self) -> bool:
+        """Tell whether the server has said nothing unasked: no goodbye, and no reply too many."""
+        if self.sock is None or self.file is None:
+            return False
+        self.sock.settimeout(0)
+        try:
+            return not self.file.peek()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+
 
 class TlsClient(Client, smtplib.SMTP_SSL):
     """The same, where TLS comes before all else."""
@@ -61,6 +85,17 @@ class _Lines(io.BufferedReader):
         self.left -= 1
         gevent.sleep(0)
         return super().readline(size)
+
+
+@lru_cache(maxsize=4)
+def _context(ca_file: Path | None, _changed: int | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Trust who is in a file, which is read once for as long as it does not change: it takes 20 ms."""
+    found = ca_file or ssl.get_default_verify_paths().cafile
+    return _context(ca_file, Path(found).stat().st_mtime_ns if found else None)
 
 
 def within(seconds: float | None) -> gevent.Timeout:

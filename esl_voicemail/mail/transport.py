@@ -1,43 +1,43 @@
 """One mail out of the house: an SMTP transaction, or a file in a Maildir; either way a verdict.
 
-The verdict is decided before QUIT: a server that accepted the message has it, whatever it says or does
-afterwards. What is not clearly a refusal is Deferred. What holds the event loop, be it disk or processor,
-runs on a native thread.
+The verdict is decided before all that follows: a server that accepted the message has it, whatever it says
+or does afterwards. What is not clearly a refusal is Deferred. What holds the event loop, be it disk or
+processor, runs on a native thread.
 """
 
-import re
 import smtplib
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
-from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import gevent
 
 from esl_voicemail.config import Config
-from esl_voicemail.errors import ComposeError
+from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.message import POLICY
-from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, wait, within
-from esl_voicemail.mail.writing import written
-from esl_voicemail.model import one_line
+from esl_voicemail.mail.replies import (
+    CLOSING,
+    LOGIN_FIRST,
+    TOO_LARGE,
+    is_about_size,
+    known_code,
+    line,
+    refusal,
+    verdict,
+    words,
+)
+from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, trusting, wait, within
+from esl_voicemail.mail.writing import Encoded, encoded
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge, Verdict
 
+T = TypeVar("T")
+
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
-_REPLY_CHARACTERS = 400
-# What a server says of a mail above its limit (RFC 1870 section 6.1); with an enhanced code it may mean a
-# mailbox that is full, or what is in the mail, unless that code is one of these (RFC 3463 sections 3.3, 3.4).
-_TOO_LARGE = 552
-_SIZE_CODE = re.compile(r"5\.(?:2\.3|3\.4)(?!\d)")
-_ENHANCED_CODE = re.compile(r"5\.\d{1,3}\.\d{1,3}(?!\d)")
-# What a server says at MAIL or RCPT to who has not logged in or secured the line (RFC 4954 section 6, RFC
-# 3207 section 4): it is no word on the message.
-_LOGIN_FIRST = (530, 534, 535, 538)
-_CLOSING = 421  # whatever was asked: the server takes no mail now (RFC 5321 section 4.2.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,13 @@ class Transport(Protocol):
     ) -> Verdict | TooLarge:
         """Hand the mail over and return what became of it; ComposeError when it cannot be written out."""
 
+    def close(self) -> None:
+        """Leave what is kept open for the next mail."""
+
 
 @dataclass(frozen=True, slots=True)
 class SmtpTransport:
-    """One connection and one transaction a mail; certificates are verified."""
+    """One transaction a mail, on a connection that others may have used; certificates are verified."""
 
     host: str
     port: int
@@ -85,75 +88,67 @@ class SmtpTransport:
     ca_file: Path | None = None
     timeouts: Timeouts = Timeouts()
     blocks_on_disk: bool = False
+    connections: Connections = field(default_factory=Connections, repr=False, compare=False)
 
     def send(
         self, envelope: Envelope, message: EmailMessage, stage: Stage = nullcontext
     ) -> Verdict | TooLarge:
         """Send by SMTP; the reply in the verdict is the server's own."""
-        opened = self._open(message, stage)
-        if isinstance(opened, Deferred):
-            return opened
-        server, ready = opened
+        with stage("encode"):
+            content = _on_a_thread(lambda: encoded(message, POLICY))
+        used = self.connections.take()
+        if used is not None:
+            with stage("send"):
+                answer = self._settled(used, envelope, content)
+            if answer is not None:
+                return answer
+        with stage("connect"):
+            server = self._connect()
+        if isinstance(server, Deferred):
+            return server
         with stage("send"):
-            try:
-                return self._transaction(server, envelope, ready)
-            finally:
-                part(server, self.timeouts.quit)
+            answer = self._settled(server, envelope, content)
+        assert answer is not None
+        return answer
+
+    def close(self) -> None:
+        """Leave the server, without delay."""
+        self.connections.close()
 
     def probe(
         self, sender: str, recipients: Iterable[str], timeouts: Timeouts = PROBING
     ) -> list[tuple[str, Verdict]]:
         """Go as far as RCPT for each recipient and no further: nothing is sent."""
         prober, recipients = replace(self, timeouts=timeouts), list(recipients)
-        opened = prober._open(None)
-        if isinstance(opened, Deferred):
-            return [(recipient, opened) for recipient in recipients]
-        server, _ = opened
-        verdicts: list[tuple[str, Verdict]] = []
+        server = prober._connect()
+        if isinstance(server, Deferred):
+            return [(recipient, server) for recipient in recipients]
         try:
-            for recipient in recipients:
-                verdicts.append((recipient, prober._introduce(server, Envelope(sender, recipient))))
-                server.rset()
-        except (OSError, smtplib.SMTPException) as error:
-            lost = Deferred(None, _line(f"connection lost: {_words(error)}"))
-            verdicts.extend((recipient, lost) for recipient in recipients[len(verdicts) :])
+            return [(one, prober._introduce(server, Envelope(sender, one))) for one in recipients]
         finally:
             part(server, timeouts.quit)
-        return verdicts
 
-    def _ready(self, message: EmailMessage | None) -> "_Ready | Exception":
-        """Do what needs no server, on a thread; gevent would print the traceback of an error raised there."""
-        try:
-            tls = None if self.security == "none" else _trusting(self.ca_file)
-            password = self.password_file.read_text().rstrip("\r\n") if self.password_file else None
-            content = _written(message) if message is not None else b""
-            return _Ready(tls, password, len(content), _stuffed(content))
-        except Exception as error:  # noqa: BLE001 - the greenlet that waits raises it
-            return error
+    def _credentials(self) -> tuple[ssl.SSLContext | None, str | None]:
+        tls = None if self.security == "none" else trusting(self.ca_file)
+        return tls, self.password_file.read_text().rstrip("\r\n") if self.password_file else None
 
-    def _open(
-        self, message: EmailMessage | None, stage: Stage = nullcontext
-    ) -> "tuple[Client, _Ready] | Deferred":
+    def _connect(self) -> Client | Deferred:
         """Connect, greet, secure, authenticate; a refusal here is our set-up's fault, not the message's."""
         server: Client | None = None
         greeting = self.timeouts.greeting
         try:
-            with stage("encode"):
-                ready = gevent.get_hub().threadpool.apply(self._ready, (message,))
-            if isinstance(ready, Exception):
-                raise ready
-            with stage("connect"):
-                if self.security == "tls":
-                    server = TlsClient(self.host, self.port, timeout=greeting, context=ready.tls)
-                else:
-                    server = Client(self.host, self.port, timeout=greeting)
+            tls, password = _on_a_thread(self._credentials)
+            if self.security == "tls":
+                server = TlsClient(self.host, self.port, timeout=greeting, context=tls)
+            else:
+                server = Client(self.host, self.port, timeout=greeting)
+            greet(server)
+            if self.security == "starttls":
+                with within(greeting):
+                    server.starttls(context=tls)
                 greet(server)
-                if self.security == "starttls":
-                    with within(greeting):
-                        server.starttls(context=ready.tls)
-                    greet(server)
-                if self.username and ready.password is not None:
-                    log_in(server, self.username, ready.password)
+            if self.username and password is not None:
+                log_in(server, self.username, password)
         except smtplib.SMTPResponseException as error:
             return _deferred(server, error.smtp_code, error.smtp_error, ours=error.smtp_code >= 500)
         except smtplib.SMTPServerDisconnected as error:
@@ -163,54 +158,80 @@ class SmtpTransport:
         except (OSError, UnicodeError) as error:
             peer = "TLS" if isinstance(error, ssl.SSLError) else f"{self.host}:{self.port}"
             where = getattr(error, "filename", None) or peer
-            return _deferred(server, None, f"{where}: {_words(error)}", ours=not _passing(error))
-        return server, ready
+            return _deferred(server, None, f"{where}: {words(error)}", ours=not _is_passing(error))
+        return server
 
-    def _transaction(self, server: "Client", envelope: Envelope, ready: "_Ready") -> Verdict | TooLarge:
+    def _settled(self, server: Client, envelope: Envelope, content: Encoded) -> Verdict | TooLarge | None:
+        """Send, and keep the connection or leave it; None where a used one was no good, and took nothing."""
+        good = False
+        try:
+            answer = self._transaction(server, envelope, content)
+            worn_out = _is_worn_out(server, answer)
+            good = not worn_out and _is_good(server, answer)
+            return None if worn_out else answer
+        finally:
+            if good:
+                self.connections.keep(server)
+            else:
+                part(server, self.timeouts.quit)
+
+    def _transaction(self, server: Client, envelope: Envelope, content: Encoded) -> Verdict | TooLarge:
+        server.content_begun = False
         most = size_limit(server)
-        if most is not None and ready.size > most:
-            words = f"the mail has {ready.size} bytes, the server takes at most {most}"
-            return TooLarge(_TOO_LARGE, words, most)
-        answer = self._exchange(server, envelope, ready)
-        if isinstance(answer, Bounced) and _is_about_size(answer):
+        if most is not None and content.size > most:
+            numbers = f"the mail has {content.size} bytes, the server takes at most {most}"
+            return TooLarge(TOO_LARGE, numbers, most)
+        answer = self._exchange(server, envelope, content)
+        if isinstance(answer, Bounced) and is_about_size(answer):
             return TooLarge(answer.code, answer.reply, None)
         return answer
 
-    def _exchange(self, server: "Client", envelope: Envelope, ready: "_Ready") -> Verdict:
-        introduced = self._introduce(server, envelope, ready.size)
+    def _exchange(self, server: Client, envelope: Envelope, content: Encoded) -> Verdict:
+        introduced = self._introduce(server, envelope, content.size)
         if not isinstance(introduced, Delivered):
             return introduced
         try:
             wait(server, self.timeouts.data)
             code, reply = server.docmd("DATA")
             if code != 354:
-                return _refusal(code, reply)
+                return refusal(code, reply)
             wait(server, self.timeouts.block)
-            failure = server.transfer(ready.stuffed)
+            server.content_begun = True
+            failure = server.transfer(content.stuffed)
             # A server that has enough hangs up in the middle, and may have said why.
             wait(server, self.timeouts.quit if failure else self.timeouts.final)
             code, reply = server.getreply()
-            if failure is None or 400 <= code < 600:
-                return _verdict(code, reply)
+            if failure is None:
+                server.sender_taken = False
+                return verdict(code, reply)
+            server.close()
+            if 400 <= code < 600:
+                return refusal(code, reply)
             raise failure
         except (OSError, smtplib.SMTPException) as error:
             # Whether the server has the message is unknown, so it goes again: at least once.
-            return Deferred(None, _line(f"connection lost before the final reply: {_words(error)}"))
+            return Deferred(None, line(f"connection lost before the final reply: {words(error)}"))
 
-    def _introduce(self, server: smtplib.SMTP, envelope: Envelope, size: int | None = None) -> Verdict:
+    def _introduce(self, server: Client, envelope: Envelope, size: int | None = None) -> Verdict:
         """MAIL and RCPT; Delivered here means only that both were accepted."""
         try:
             wait(server, self.timeouts.mail)
+            if server.sender_taken:
+                server.sender_taken = False
+                code, reply = server.rset()
+                if code != 250:
+                    return refusal(code, reply)
             # RFC 1870: a server that takes no mail of this size can say so before it is sent.
             options = [f"size={size}"] if size is not None and server.has_extn("size") else []
             code, reply = server.mail(envelope.sender, options)
             if code != 250:
                 # Later, these may be about this recipient or this content: others are not to wait for it.
-                return _refusal(code, reply, whoever=code in (_CLOSING, *_LOGIN_FIRST))
+                return refusal(code, reply, whoever=code in (CLOSING, *LOGIN_FIRST))
+            server.sender_taken = True
             wait(server, self.timeouts.rcpt)
-            return _verdict(*server.rcpt(envelope.recipient))
+            return verdict(*server.rcpt(envelope.recipient))
         except (OSError, smtplib.SMTPException) as error:
-            return Deferred(None, _line(f"connection lost: {_words(error)}"))
+            return Deferred(None, line(f"connection lost: {words(error)}"))
 
 
 # Before the name of a mail's file, where a server would say what it has made of it.
@@ -229,8 +250,11 @@ class MaildirTransport:
         try:
             name = self.maildir.store(envelope, message)
         except OSError as error:
-            return Deferred(None, _line(f"Maildir: {error}"), ours=True, unreachable=True)
-        return Delivered(250, _line(f"{STORED}{name}"))
+            return Deferred(None, line(f"Maildir: {error}"), ours=True, unreachable=True)
+        return Delivered(250, line(f"{STORED}{name}"))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 def transport_of(config: Config) -> Transport:
@@ -248,39 +272,38 @@ def transport_of(config: Config) -> Transport:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """What a connection needs: read, encoded and in memory."""
+def _on_a_thread(work: Callable[[], T]) -> T:
+    """Do what would hold the event loop; gevent would print the traceback of an error raised there."""
 
-    tls: ssl.SSLContext | None
-    password: str | None = field(repr=False)
-    size: int
-    stuffed: bytes = field(repr=False)
+    def tried() -> T | Exception:
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - the greenlet that waits raises it
+            return error
 
-
-def _written(message: EmailMessage) -> bytes:
-    try:
-        return written(message, POLICY)
-    except Exception as error:  # no server is to blame, and no other mail may wait for it
-        raise ComposeError(f"the mail cannot be written out: {type(error).__name__}: {error}") from error
+    result = gevent.get_hub().threadpool.apply(tried)
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-@lru_cache(maxsize=4)
-def _context(ca_file: Path | None, _changed: int | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)
+def _is_good(server: Client, answer: Verdict | TooLarge) -> bool:
+    """Whether a server waits for the next mail: it took this one, or refused it and nobody else's."""
+    if server.sock is None or answer.code is None:
+        return False
+    return isinstance(answer, Delivered) or (
+        answer.code >= 400 and answer.code not in (CLOSING, *LOGIN_FIRST)
+    )
 
 
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """Trust who is in a file, which is read once for as long as it does not change: it takes 20 ms."""
-    found = ca_file or ssl.get_default_verify_paths().cafile
-    return _context(ca_file, Path(found).stat().st_mtime_ns if found else None)
+def _is_worn_out(server: Client, answer: Verdict | TooLarge) -> bool:
+    """Whether an answer may be about a connection that others used, and the mail itself was not begun.
 
-
-def _stuffed(content: bytes) -> bytes:
-    """The message as DATA wants it: dots at line starts doubled, and the closing dot (RFC 5321 4.5.2)."""
-    # No regular expression: it would keep all other threads waiting for as long as it takes.
-    stuffed = (b"\n" + content).replace(b"\n.", b"\n..")[1:]
-    return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
+    A server that has had enough of it says so at MAIL, in whatever words, or closes it at any time.
+    """
+    if not server.mails or server.content_begun or isinstance(answer, TooLarge):
+        return False
+    return not server.sender_taken or answer.code in (None, CLOSING, *LOGIN_FIRST)
 
 
 def _deferred(
@@ -288,42 +311,9 @@ def _deferred(
 ) -> Deferred:
     if server is not None:
         server.close()
-    return Deferred(_code(code), _line(reply), ours=ours, unreachable=True)
+    return Deferred(known_code(code), line(reply), ours=ours, unreachable=True)
 
 
-def _verdict(code: int, reply: bytes) -> Verdict:
-    return Delivered(code, _line(reply)) if 200 <= code < 300 else _refusal(code, reply)
-
-
-def _refusal(code: int, reply: bytes, *, whoever: bool = False) -> Verdict:
-    """What a reply means that is not the one hoped for, be it as friendly as may be."""
-    if code in _LOGIN_FIRST:
-        return Deferred(code, _line(reply), ours=True, unreachable=whoever)
-    if 500 <= code < 600:
-        return Bounced(code, _line(reply))
-    return Deferred(_code(code), _line(reply), unreachable=whoever)
-
-
-def _is_about_size(refusal: Bounced) -> bool:
-    if _SIZE_CODE.match(refusal.reply):
-        return True
-    return refusal.code == _TOO_LARGE and not _ENHANCED_CODE.match(refusal.reply)
-
-
-def _code(code: int | None) -> int | None:
-    """A reply's code, or None for what is none; smtplib says -1 for no number at all."""
-    return code if code is not None and 200 <= code < 600 else None
-
-
-def _passing(error: Exception) -> bool:
+def _is_passing(error: Exception) -> bool:
     """Whether a fault is likely to pass by itself: a server that is down, not a name that is wrong."""
     return isinstance(error, ConnectionError | TimeoutError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _line(reply: bytes | str) -> str:
-    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    return one_line(text, _REPLY_CHARACTERS)

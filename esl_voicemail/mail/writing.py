@@ -1,4 +1,4 @@
-"""A mail as bytes, in pieces: headers, and each part's text whole, as an attachment may be megabytes.
+"""A mail as bytes, for a file or for SMTP: headers, and each part's text whole, as it may be megabytes.
 
 The library's generator parses headers again to see what there is to write, and takes a text apart line by
 line, while no other thread gets a turn.
@@ -6,12 +6,42 @@ line, while no other thread gets a turn.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 
+from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.parts import new_boundary
 
 _BOUNDARY = re.compile(r'boundary="([^"]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A mail as DATA wants it, and its size without that (RFC 1870 section 3)."""
+
+    size: int
+    stuffed: bytes = field(repr=False)
+
+
+def encoded(message: EmailMessage, policy: "EmailPolicy[EmailMessage]") -> Encoded:
+    """Write a mail, dots at line starts doubled, and the closing dot (RFC 5321 section 4.5.2).
+
+    ComposeError when it cannot be: no server is to blame, and no other mail may wait for it.
+    """
+    try:
+        plain = [piece for piece in pieces(message, policy) if piece]
+    except Exception as error:
+        raise ComposeError(f"the mail cannot be written out: {type(error).__name__}: {error}") from error
+    end = b".\r\n" if plain[-1].endswith(b"\r\n") else b"\r\n.\r\n"
+    # An attachment has no dots: to look for one is less work than to look for two letters in a row.
+    stuffed = (_stuffed(piece) if b"." in piece else piece for piece in plain)
+    return Encoded(sum(map(len, plain)), b"".join([*stuffed, end]))
+
+
+def _stuffed(piece: bytes) -> bytes:
+    # No regular expression: it would keep all other threads waiting for as long as it takes.
+    return (b"\n" + piece).replace(b"\n.", b"\n..")[1:]
 
 
 def written(message: EmailMessage, policy: "EmailPolicy[EmailMessage]") -> bytes:
@@ -26,10 +56,11 @@ def pieces(part: EmailMessage, policy: "EmailPolicy[EmailMessage]") -> Iterator[
     for name, value in part.raw_items():
         yield policy.fold_binary(name, value)
     yield end
-    content = part.get_payload()
+    # `get_payload` would parse a header, and look at each letter of an attachment.
+    content = part._payload  # type: ignore[attr-defined]
     if isinstance(content, str):
         # The library's own encoders and ours end lines so.
-        yield content.replace("\n", policy.linesep).encode("ascii", "surrogateescape")
+        yield content.encode("ascii", "surrogateescape").replace(b"\n", end)
         return
     for inner in content or ():
         assert isinstance(inner, EmailMessage)

@@ -56,8 +56,12 @@ class ScriptedSmtp:
         times: int | None = None,
         recipient: str | None = None,
         then_drop: bool = False,
+        accept: bool = False,
     ) -> None:
-        """Reply so at a step; `recipient` narrows RCPT. CR LF is added at the end."""
+        """Reply so at a step; `recipient` narrows RCPT, `accept` has a mail taken before the connection ends.
+
+        CR LF is added at the end.
+        """
         raw = reply.encode() if isinstance(reply, str) else reply
         self._order(
             step,
@@ -65,7 +69,12 @@ class ScriptedSmtp:
             reply=raw.decode("latin-1"),
             times=times,
             recipient=recipient,
+            accept=accept,
         )
+
+    def say_late(self, step: str, reply: str) -> None:
+        """Reply as usual at a step, once, and say this unasked a little later."""
+        self._order(step, "say_late", reply=reply, times=1)
 
     def drop(self, step: str, *, times: int | None = None, accept: bool = False) -> None:
         """Close the connection instead of replying; `accept` has a mail taken all the same (FINAL)."""
