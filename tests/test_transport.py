@@ -924,6 +924,15 @@ def test_what_a_server_says_unasked_answers_no_later_mail(line, unasked):
     assert (taken(server), server.connections) == ([b"first", b"second", b"third"], 2)
 
 
+def test_what_a_server_says_unasked_and_later_answers_no_mail_either(line):
+    server, transport = line
+    server.say_late("FINAL", "250 2.0.0 ok, still")
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    until(lambda: "S: 250 2.0.0 ok, still" in server.transcript, "it is said")
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(server), server.connections) == ([b"first", b"second", b"third"], 2)
+
+
 def test_a_server_that_has_gone_away_since_is_one_that_cannot_be_reached():
     with scripted_smtp() as server:
         transport = unguarded(server)

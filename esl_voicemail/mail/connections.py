@@ -27,7 +27,7 @@ class Connections:
         self._watch: gevent.Greenlet[[], None] | None = None
 
     def take(self) -> Client | None:
-        """Return the one used last, if there is one that the server has not left."""
+        """Return the one used last, if there is one whose server keeps quiet."""
         while self._idle:
             server = self._idle.pop()
             if server.quiet() and time.monotonic() - server.idle_since < self._idle_seconds:

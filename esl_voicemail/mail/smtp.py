@@ -5,7 +5,6 @@ With `transport` the only room that knows `smtplib`; what a reply means for a ma
 
 import io
 import re
-import select
 import smtplib
 import ssl
 from base64 import b64encode
@@ -15,16 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent.monkey import get_original
 
 _REPLY_LINES = 128
 _BLOCK_BYTES = 1 << 16
 # The greeting may take its time; a machine that is there answers a connection at once.
 _CONNECT_SECONDS = 30.0
-
-
-# gevent's own would give way to others, for a look that waits for nothing.
-_poll = get_original("select", "poll")
 
 
 class Client(smtplib.SMTP):
@@ -64,16 +58,11 @@ class Client(smtplib.SMTP):
         return None
 
     def quiet(self) -> bool:
-        """Tell whether the server has said nothing unasked: no goodbye, no reply too many, no end."""
+        """Tell whether the server has said nothing unasked: no goodbye, and no reply too many."""
         if self.sock is None or self.file is None:
-            return False
-        look = _poll()
-        look.register(self.sock.fileno(), select.POLLIN)
-        if look.poll(0):
             return False
         self.sock.settimeout(0)
         try:
-            # What was read already, together with the last reply or its TLS record.
             return not self.file.peek()
         except (BlockingIOError, ssl.SSLWantReadError):
             return True

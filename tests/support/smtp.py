@@ -72,6 +72,10 @@ class ScriptedSmtp:
             accept=accept,
         )
 
+    def say_late(self, step: str, reply: str) -> None:
+        """Reply as usual at a step, once, and say this unasked a little later."""
+        self._order(step, "say_late", reply=reply, times=1)
+
     def drop(self, step: str, *, times: int | None = None, accept: bool = False) -> None:
         """Close the connection instead of replying; `accept` has a mail taken all the same (FINAL)."""
         self._order(step, "drop", times=times, accept=accept)

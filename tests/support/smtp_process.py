@@ -20,6 +20,7 @@ from typing import Any
 _BACKLOG = 128
 _BUFFER = 1 << 16
 _DRIBBLE_SECONDS = 0.02
+_LATE_SECONDS = 0.1
 _ADDRESS = re.compile(rb"<([^<>]*)>")
 _SIZE = re.compile(rb"\bSIZE=(\d+)", re.IGNORECASE)
 _DEFAULTS = {
@@ -172,6 +173,9 @@ class Session:
             return None
         if order.action == "say":
             return order.reply
+        if order.action == "say_late":
+            threading.Timer(_LATE_SECONDS, self.say, [order.reply]).start()
+            return None
         if order.accept:
             self.accept()
         if order.action == "say_and_drop":
