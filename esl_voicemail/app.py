@@ -3,6 +3,7 @@
 The only wiring. Signal handlers set one flag; the main greenlet does the rest.
 """
 
+import gc
 import os
 import random
 import signal
@@ -227,6 +228,9 @@ class App:
             self._guarded("supervision", self._supervision.run),
             self._guarded("watch", lambda: self._watch.run(parts.workers, self._signalled.set)),
         ]
+        # What the start has made stays: to look through it for garbage again and again holds the loop for 0.1 s.
+        gc.collect()
+        gc.freeze()
         listen, http = parts.listener.address, parts.http.address
         with announced(self._config.directory, listen, http):
             parts.telemetry.service("serving", listen=str(listen), http=str(http), pid=os.getpid())
