@@ -219,6 +219,7 @@ def parse_logfmt(line: str) -> dict[str, str]:
     """Read a logfmt line as Go's reference does, strictly: by a library, so not by what we take it for."""
     found = logfmtkv.parse(line, strict=True, duplicates="error")
     values = {key: value for key, value in found.items() if isinstance(value, str) and key.isidentifier()}
+    assert values, f"nothing: {line!r}"
     assert values == found, f"a key without a value, or none of ours: {line!r}"
     return values
 
