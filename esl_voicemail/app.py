@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from io import FileIO
 
 import gevent
 from gevent.event import Event
@@ -34,7 +35,7 @@ from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.transport import MaildirTransport, transport_of
 from esl_voicemail.probing import Probing
-from esl_voicemail.process import raise_descriptor_limit, say_crashes_in_one_line
+from esl_voicemail.process import raise_descriptor_limit, say_all_in_lines
 from esl_voicemail.pulse import Pulse
 from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
@@ -83,7 +84,8 @@ def build(config: Config, watch: Watch) -> Parts:
     clock = Clock()
     style = style_on(config.log.format, terminal=sys.stderr.isatty(), environment=os.environ)
     log_writer = LogWriter(
-        sys.stderr, lambda count: render(style, clock(), "error", "log_lines_dropped", {"count": count})
+        FileIO(sys.stderr.fileno(), "w", closefd=False),
+        lambda count: render(style, clock(), "error", "log_lines_dropped", {"count": count}),
     )
     log = Log(log_writer.write, clock, style=style, level=config.log.level, seconds=clock.seconds)
     telemetry = Telemetry(config.mailboxes, clock, log=log, mask_numbers=config.log.mask_numbers)
@@ -196,7 +198,7 @@ class App:
             return self._serve(build(self._config, self._watch))
 
     def _serve(self, parts: Parts) -> int:
-        say_crashes_in_one_line(parts.telemetry)
+        say_all_in_lines(parts.telemetry)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._stop)
         gevent.signal_handler(signal.SIGHUP, self._signalled.set)

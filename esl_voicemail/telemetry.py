@@ -11,7 +11,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry
 
 from esl_voicemail.log import Log
-from esl_voicemail.logline import Value, masked
+from esl_voicemail.logline import Value, masked, without
 from esl_voicemail.metrics import CLASSES, PROBED, Metrics, ProbeMetrics
 from esl_voicemail.model import (
     PROBE,
@@ -128,6 +128,10 @@ class Telemetry:
         self._log(
             "error", event, {**fields, "why": one_line(f"{type(error).__name__}: {error}", 300), "at": where}
         )
+
+    def warned(self, by: str, words: str) -> None:
+        """Say what a library has to say, which it would have printed."""
+        self._log("warning", "warned", {"by": one_line(by, 100), "why": one_line(words, 300)})
 
     def probed(
         self, failed_at: ProbeStage | None, duration_ms: int, why: str, call: str = "", message: str = ""
@@ -273,6 +277,7 @@ class Telemetry:
         )
         smaller = verdict.smaller if isinstance(verdict, Delivered) else ""
         why = "our set-up is refused, not the message" if getattr(verdict, "ours", False) else smaller
+        number = attempt.voicemail.call.caller.number
         self._log(
             "error" if loud else "warning" if smaller or isinstance(verdict, Deferred) else "info",
             "delivery",
@@ -285,7 +290,8 @@ class Telemetry:
                 "attempt": attempt.number,
                 "result": result,
                 "code": verdict.code,
-                "reply": verdict.reply,
+                # A server may quote what it was sent, and mails tell who called.
+                "reply": without(verdict.reply, number) if self._mask else verdict.reply,
                 "next_try": None if due_at is None else f"{due_at:%Y-%m-%dT%H:%M:%SZ}",
                 "duration_ms": duration_ms,
                 "why": why or None,
