@@ -63,6 +63,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "pulse",
             "http",
             "checks",
+            "sharing",
             "watching",
             "probing",
             "switch_checks",

@@ -4,14 +4,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from esl_voicemail import checks, switch_checks
+from esl_voicemail import checks, sharing, switch_checks
+from esl_voicemail.binding import bind, is_same
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.load import find
 from esl_voicemail.config.values import Address, address_of
-from esl_voicemail.errors import CannotReachError, ConfigError
+from esl_voicemail.errors import CannotBindError, CannotReachError, ConfigError
 from esl_voicemail.esl.console import Console
 from esl_voicemail.mail.transport import SmtpTransport, transport_of
-from esl_voicemail.model import one_line
+from esl_voicemail.model import PROBE, one_line
+from esl_voicemail.running import is_served, listening
 from esl_voicemail.verdict import Delivered
 
 
@@ -35,16 +37,56 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def _check(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
-    found = checks.problems(config)
+    found, taken = checks.problems(config), _taken(config)
     if found:
-        raise ConfigError(found)
+        raise ConfigError([*found, *taken])
+    if taken:
+        raise CannotBindError("\n".join(taken))
     if asked.smtp:
         _ask_server(config)
     if asked.switch:
         _ask_switch(config, asked.switch, asked.password_file)
-    recipients = sum(len(mailbox.recipients) for mailbox in config.mailboxes.values())
-    print(f"{config.source.name}: ok, {len(config.mailboxes)} mailboxes, {recipients} recipients")
+    else:
+        for note in (*sharing.notes(config), _unasked(config)):
+            print(note)
+    to_root = sharing.note_to_root(config)
+    if to_root:
+        print(to_root)
+    mailboxes = [mailbox for key, mailbox in config.mailboxes.items() if key != PROBE]
+    recipients = sum(len(mailbox.recipients) for mailbox in mailboxes)
+    counts = f"{_count(len(mailboxes), 'mailbox', 'es')}, {_count(recipients, 'recipient')}"
+    print(f"{config.source.name}: ok, {counts}")
     return 0
+
+
+def _taken(config: Config) -> list[str]:
+    """Where a server could not listen; where the running one of this storage does, none has to."""
+    is_running, found = is_served(config.directory), []
+    for address, what, trail in (
+        (config.listen, "listen", ("listen",)),
+        (config.http.listen, "http", ("http", "listen")),
+    ):
+        try:
+            bind(address).close()
+        except CannotBindError as error:
+            running_at = listening(config.directory, what) if is_running else None
+            if running_at is None or not is_same(address, running_at):
+                found.append(f"{config.at(*trail)}: {error}")
+    return found
+
+
+def _unasked(config: Config) -> str:
+    """Say what nobody looked at."""
+    switch = config.probe and config.probe.switch
+    address = Address(switch.host, switch.port) if switch else "HOST:PORT"
+    return (
+        f"{config.at('storage', 'recordings')}: note: the switch was not asked whether it can write there, "
+        f"read the greetings and reach {config.listen}; ask it by --switch {address}"
+    )
+
+
+def _count(n: int, word: str, plural: str = "s") -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}{plural}"
 
 
 def _address(text: str) -> Address:
