@@ -275,6 +275,7 @@ class App:
         parts.mailboxes.update(config.mailboxes)
         for key in gone:
             del parts.mailboxes[key]
+        parts.probing.expect()
         parts.telemetry.reloaded(
             "taken",
             came=", ".join(sorted(came)) or None,

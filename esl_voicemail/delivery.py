@@ -79,6 +79,7 @@ class Delivery:
     def start(self) -> None:
         """Queue again what the last process was sending when it died."""
         try:
+            self._telemetry.accepted_before(self._queue.last_accepted())
             self._reclaim(crashed=True)
         except JournalError as error:
             # A full disk, say; `run` looks again.
@@ -258,7 +259,7 @@ class Delivery:
 
     def _composed(self, attempt: Attempt, step: int, most: int | None) -> Composed | Verdict:
         try:
-            with self._telemetry.delivering("compose"):
+            with self._telemetry.delivering(attempt.voicemail.call.mailbox, "compose"):
                 return self._workers.run(self._composer.compose_within, attempt, step, most)
         except RecordingError as error:
             gone = self._workers.run(self._recordings_gone)
@@ -278,7 +279,7 @@ class Delivery:
     def _handed_over(self, attempt: Attempt, composed: Composed) -> Verdict | TooLarge:
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
         try:
-            with self._telemetry.delivering("send"):
+            with self._telemetry.delivering(attempt.voicemail.call.mailbox, "send"):
                 if self._transport.blocks_on_disk:
                     answer = self._workers.run(self._transport.send, envelope, composed.message)
                 else:
@@ -297,7 +298,7 @@ class Delivery:
         for pause in chain(_MARK_PAUSES_SECONDS, repeat(_MARK_PAUSES_SECONDS[-1])):
             gevent.sleep(pause)
             try:
-                with self._telemetry.delivering("note"):
+                with self._telemetry.delivering(attempt.voicemail.call.mailbox, "note"):
                     self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=operator)
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error), message=attempt.voicemail.message_id)

@@ -12,7 +12,9 @@ from esl_voicemail.workers import Workers
 _SECONDS = 5.0
 
 
-def heard(recording: Recording, message_id: str, workers: Workers, telemetry: Telemetry) -> Hearing | None:
+def heard(
+    recording: Recording, mailbox: str, message_id: str, workers: Workers, telemetry: Telemetry
+) -> Hearing | None:
     """Return what a recording holds; None when it is empty, or nobody can tell in time."""
     if not recording.duration_ms:
         return None
@@ -24,5 +26,5 @@ def heard(recording: Recording, message_id: str, workers: Workers, telemetry: Te
     if hearing is None:
         telemetry.trouble("not_heard", f"not listened to within {_SECONDS:g} s", message=message_id)
     else:
-        telemetry.heard(hearing)
+        telemetry.heard(mailbox, hearing)
     return hearing

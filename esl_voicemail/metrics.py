@@ -1,4 +1,4 @@
-"""The families of the metrics, each series begun at 0; who moves them is `telemetry`."""
+"""The families of the metrics, each series begun at 0, and labels' words; who moves them is `telemetry`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,11 +13,22 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 
 from esl_voicemail import __version__
-from esl_voicemail.model import Content, EndedBy, ProbeStage, TranscriptResult
+from esl_voicemail.model import (
+    CallResult,
+    Content,
+    EndedBy,
+    ProbeStage,
+    Reason,
+    TranscriptResult,
+    VoicemailState,
+)
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held
 
 # A second series for each, saying when it began, is of no use to a service that says when it started.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+# The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
+UNKNOWN = "unknown"
 STAGES = ("opening", "greeting", "recording", "keeping", "closing")
 RECOVERIES = ("kept", "discarded", "lost", "foreign", "orphan", "requeued", "held")
 RELOADS = ("taken", "refused")
@@ -27,14 +38,36 @@ DELIVERY_STAGES = ("compose", "send", "note")
 SET_UP_FAULTS = ("authentication", "refused", "other")
 
 PROBED = "success"
-RESULTS = ("delivered", "deferred", "bounced", "expired", "held")
+RESULT_OF: dict[type, str] = {
+    Delivered: "delivered",
+    Deferred: "deferred",
+    Bounced: "bounced",
+    Expired: "expired",
+    Held: "held",
+}
 CLASSES = ("2xx", "4xx", "5xx", "none")
+# What a server says to who has not logged in, or may not (RFC 4954 section 6).
+_AUTHENTICATION = (530, 534, 535, 538)
+_CLOSED = [state for state in VoicemailState if state is not VoicemailState.OPEN]
 _LAG_BUCKETS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 _DURATION_BUCKETS = (1, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600)
 _STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 _LATE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SPEECH_BUCKETS = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)
+
+
+def smtp_class(code: int | None) -> str:
+    """Return the label of a reply's code; none for what is no code of SMTP's."""
+    found = f"{code // 100}xx" if code else "none"
+    return found if found in CLASSES else "none"
+
+
+def set_up_fault(code: int | None) -> str:
+    """Return the label of a fault of our set-up, by the server's code if it had a say."""
+    if code in _AUTHENTICATION:
+        return "authentication"
+    return "other" if code is None else "refused"
 
 
 class CounterByMailbox:
@@ -89,7 +122,12 @@ class Metrics:
         self.ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
         self.messages = by_mailbox("messages_total", "Calls' rows closed, by state.", "state")
         self.attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
-        self.lag = histogram("delivery_lag_seconds", "From a message's end to its acceptance.", _LAG_BUCKETS)
+        self.reports = counter(
+            "delivery_reports_total", "Tries to tell the operator who did not get a mail.", "result"
+        )
+        self.lag = histogram(
+            "delivery_lag_seconds", "From the end of a message's caller to its acceptance.", _LAG_BUCKETS
+        )
         self.delivering = histogram(
             "delivery_duration_seconds",
             "How long each part of a try took, its wait for a thread included.",
@@ -123,7 +161,7 @@ class Metrics:
             "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
         )
         self.last_delivery = gauge(
-            "last_delivery_timestamp_seconds", "When a server last accepted a mail; 0 before the first."
+            "last_delivery_timestamp_seconds", "When a caller's mail was last accepted; 0 before the first."
         )
 
         for labelled, values in (
@@ -136,28 +174,58 @@ class Metrics:
             (self.transcripts, TranscriptResult),
             (self.delivering, DELIVERY_STAGES),
             (self.set_up_faults, SET_UP_FAULTS),
+            (self.reports, RESULT_OF.values()),
         ):
             for value in values:
                 labelled.labels(str(value))
-        for name in RESULTS:
+        for name in RESULT_OF.values():
             for smtp_class in CLASSES:
                 self.attempts.labels(name, smtp_class)
 
+    def begin(self, mailbox: str) -> None:
+        """Begin a mailbox's series at 0."""
+        for reason in [UNKNOWN] if mailbox == UNKNOWN else list(Reason):
+            for result in CallResult:
+                self.calls.labels(mailbox, str(reason), str(result))
+        for state in _CLOSED:
+            self.messages.labels(mailbox, str(state))
+
 
 class ProbeMetrics:
-    """The families of the probe, which are there only where one is configured: 0 would be a failure."""
+    """The families of the probe, which are there only where one is made: 0 would be a failure.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    A registry of their own, to be registered with another one for as long as that is so.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
         def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"voicemail_probe_{name}", text, registry=registry)
+            return Gauge(f"voicemail_probe_{name}", text, registry=self.registry)
 
+        self.interval = gauge("interval_seconds", "From one probe to the next, should the one take its time.")
+        self.last = gauge(
+            "last_timestamp_seconds", "When a probe last ended, well or not; 0 before the first."
+        )
         self.success = gauge("success", "1 when the last probe's call became a mail; 0 before the first.")
         self.last_success = gauge(
             "last_success_timestamp_seconds", "When a probe last succeeded; 0 before the first."
         )
         self.duration = gauge("duration_seconds", "How long the last probe took, from call to mail.")
         self.runs = Counter(
-            "voicemail_probes_total", "Probes, by the stage they failed at.", ["result"], registry=registry
+            "voicemail_probes_total",
+            "Probes, by the stage they failed at.",
+            ["result"],
+            registry=self.registry,
         )
         for result in (PROBED, *ProbeStage):
             self.runs.labels(str(result))
+
+    def ended(self, result: str, seconds: float, now: float) -> None:
+        """A probe ended, as PROBED or at a stage, after so many seconds; `now` is of the epoch."""
+        self.last.set(now)
+        self.success.set(result == PROBED)
+        self.duration.set(seconds)
+        self.runs.labels(result).inc()
+        if result == PROBED:
+            self.last_success.set(now)

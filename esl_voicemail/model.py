@@ -292,7 +292,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much waits for delivery, by state; `oldest` is when the oldest of it was queued."""
+    """How much waits for delivery, by state, and since when callers' mails do.
+
+    `oldest` is the end of the caller whose mail was queued first; `stalled_since` is when the first was
+    queued of those that came after one was last accepted, and were not themselves.
+    """
 
     counts: dict[str, int]
     oldest: datetime | None
+    stalled_since: datetime | None

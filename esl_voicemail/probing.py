@@ -38,8 +38,17 @@ class Probing:
         self._telemetry = telemetry
         self._stopping = Event()
         self._under_way: gevent.Greenlet[..., None] | None = None
-        if config.probe:
-            telemetry.expect_probes()
+        self.expect()
+
+    def expect(self) -> bool:
+        """Tell, and let telemetry say, whether probes are made; a reload may take their mailbox away."""
+        if self._probe is None or PROBE not in self._mailboxes:
+            self._telemetry.expect_probes(None)
+            return False
+        # One that takes longer than the interval is waited for.
+        longest = self._probe.limit_seconds + _MORE_SECONDS
+        self._telemetry.expect_probes(max(60.0 * self._probe.every_minutes, longest))
+        return True
 
     def run(self) -> None:
         """Probe until `stop`."""
@@ -49,8 +58,7 @@ class Probing:
         pause = _FIRST_SECONDS
         while not self._stopping.wait(pause):
             began = time.monotonic()
-            # A reload may have taken the mailbox away.
-            if PROBE in self._mailboxes:
+            if self.expect():
                 self._under_way = gevent.spawn(self._run_once, self._probe.limit_seconds + _MORE_SECONDS)
                 self._under_way.join()
             pause = max(0.0, 60.0 * self._probe.every_minutes - (time.monotonic() - began))

@@ -8,7 +8,7 @@ is said, and the others go on.
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -238,7 +238,7 @@ class Recovery:
             self._close_lost(left)
             self._telemetry.recovered("lost", message=left.message_id, why=str(error))
             return
-        hearing = heard(recording, left.message_id, self._workers, self._telemetry)
+        hearing = heard(recording, left.call.mailbox, left.message_id, self._workers, self._telemetry)
         if earlier and not self._is_message(left, recording, hearing):
             self._read(left, earlier, kind)
         elif recording.duration_ms:
@@ -308,6 +308,7 @@ class Recovery:
             now=self._clock(),
             hearing=hearing,
             due_at=wait.due_at if wait else None,
+            ended_at=self._ended_at(left, recording),
         )
         if kept:
             self._transcription.take(left.message_id, left.call, recording, wait)
@@ -320,6 +321,12 @@ class Recovery:
                 heard=hearing.content.value if hearing else None,
             )
             self._kept()
+
+    def _ended_at(self, left: OpenCall, recording: Recording) -> datetime:
+        """When the switch wrote the last of it: that was the caller's end, as near as anybody knows."""
+        now = self._clock()
+        written = max(seen.written for seen in self._seen if seen.path == recording.path)
+        return min(now, max(left.call.arrived_at, datetime.fromtimestamp(written, UTC)))
 
     def _old(self, seen: Seen) -> bool:
         """At start nothing was seen before: the time of writing must do."""

@@ -37,10 +37,19 @@ class QueueGauges:
         for state, count in backlog.counts.items():
             queue.add_metric([state], count)
         yield queue
-        age = 0.0 if backlog.oldest is None else max(0.0, (self._clock() - backlog.oldest).total_seconds())
         yield GaugeMetricFamily(
-            "voicemail_queue_oldest_age_seconds", "Age of the oldest delivery not final.", age
+            "voicemail_queue_oldest_age_seconds",
+            "Since the end of the caller whose mail was queued first and is not final.",
+            self._since(backlog.oldest),
         )
+        yield GaugeMetricFamily(
+            "voicemail_delivery_stalled_seconds",
+            "How long callers' mails were queued while none of them was accepted.",
+            self._since(backlog.stalled_since),
+        )
+
+    def _since(self, moment: datetime | None) -> float:
+        return 0.0 if moment is None else max(0.0, (self._clock() - moment).total_seconds())
 
 
 class Pool(Protocol):

@@ -140,9 +140,10 @@ class Session:
     def _receive_call(self, headers: Headers) -> tuple[CallResult, str] | None:
         """Find the call's mailbox; return why the call cannot be taken, if it cannot."""
         desk = self._desk
+        mailbox, self._named = arrival.mailbox_of(headers, desk.mailboxes)
+        desk.telemetry.call_arrived(self._named)
         if headers.get("Socket-Mode") != "async" or headers.get("Control") != "full":
             return CallResult.FAILED, "the dialplan's socket action must end in `async full`"
-        mailbox, self._named = arrival.mailbox_of(headers, desk.mailboxes)
         if mailbox is None:
             mailbox = fallback(desk.mailboxes, self._named)
             if mailbox is None:
@@ -157,10 +158,9 @@ class Session:
                     call=self._channel.call_id,
                 )
         try:
-            self._call = arrival.read_call(headers, mailbox, desk.clock())
+            self._call, self._mailbox = arrival.read_call(headers, mailbox, desk.clock()), mailbox
         except ValueError as error:
             return CallResult.FAILED, str(error)
-        self._mailbox = mailbox
         slow: str | None = "the recordings folder does not answer"
         trouble = desk.workers.run_within(_SPOOL_SECONDS, desk.trouble, slow)
         return (CallResult.FAILED, trouble) if trouble else None
@@ -252,7 +252,7 @@ class Session:
             recording = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.admit(take.path), None)
             if recording is None:
                 raise JournalError("the recordings folder does not answer")
-            hearing = heard(recording, self._message_id, desk.workers, desk.telemetry)
+            hearing = heard(recording, call.mailbox, self._message_id, desk.workers, desk.telemetry)
             typed = self._noted or bool(keep.typed)
             empty = mailbox.finds_empty(recording, take.ended_by, hearing, typed=typed)
             if keep.earlier and (empty or (hearing and not hearing.is_speech)):

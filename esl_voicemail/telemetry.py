@@ -1,18 +1,20 @@
 """What happened, said once: each verb writes one log line and moves its metrics, so the two cannot disagree.
 
-No caller's data in a label, no secret anywhere, telephone numbers masked unless configured otherwise.
+No caller's data in a label, no secret anywhere, telephone numbers masked unless configured otherwise. What
+the probe's calls do has its lines; in metrics that tell of callers it counts only by its mailbox's own label.
 """
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
+import gevent
 from prometheus_client import CollectorRegistry
 
 from esl_voicemail.log import Log
 from esl_voicemail.logline import Value, masked, without
-from esl_voicemail.metrics import CLASSES, PROBED, Metrics, ProbeMetrics
+from esl_voicemail.metrics import PROBED, RESULT_OF, UNKNOWN, Metrics, ProbeMetrics, set_up_fault, smtp_class
 from esl_voicemail.model import (
     PROBE,
     Attempt,
@@ -22,7 +24,6 @@ from esl_voicemail.model import (
     EndedBy,
     Hearing,
     ProbeStage,
-    Reason,
     Recording,
     TranscriptResult,
     VoicemailState,
@@ -30,20 +31,6 @@ from esl_voicemail.model import (
 )
 from esl_voicemail.scrape import Pool, QueueGauges, WorkerGauges
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
-
-# The label of calls whose mailbox is not configured: what a dialplan wrote is no label.
-UNKNOWN = "unknown"
-
-# What a server says to who has not logged in, or may not (RFC 4954 section 6).
-_AUTHENTICATION = (530, 534, 535, 538)
-
-_RESULTS: dict[type, str] = {
-    Delivered: "delivered",
-    Deferred: "deferred",
-    Bounced: "bounced",
-    Expired: "expired",
-    Held: "held",
-}
 
 
 class Telemetry:
@@ -64,18 +51,30 @@ class Telemetry:
         self._mask = mask_numbers
         self._labels: set[str] = set()
         self._probe: ProbeMetrics | None = None
+        self._accepted_at: datetime | None = None
         self.know_mailboxes([*mailboxes, UNKNOWN])
 
     # --- the service -------------------------------------------------------------------------------
 
-    def watch(self, backlog: Callable[[], Backlog], pools: Mapping[str, Pool]) -> None:
-        """Compute the gauges of the queue and of the worker threads when they are scraped."""
-        self.registry.register(QueueGauges(backlog, self._clock))
+    def watch(self, backlog: Callable[[datetime | None], Backlog], pools: Mapping[str, Pool]) -> None:
+        """Compute the gauges of the queue and of the worker threads when they are scraped.
+
+        `backlog` is told when a caller's mail was last accepted.
+        """
+        self.registry.register(QueueGauges(lambda: backlog(self._accepted_at), self._clock))
         self.registry.register(WorkerGauges(pools))
 
-    def expect_probes(self) -> None:
-        """Begin the series of the probe."""
-        self._probe = ProbeMetrics(self.registry)
+    def expect_probes(self, every_seconds: float | None) -> None:
+        """Begin the series of the probe; with None end them, as none is made any more."""
+        if every_seconds is None:
+            if self._probe:
+                self.registry.unregister(self._probe.registry)
+            self._probe = None
+            return
+        if self._probe is None:
+            self._probe = ProbeMetrics()
+            self.registry.register(self._probe.registry)
+        self._probe.interval.set(every_seconds)
 
     def ready(self, now: bool) -> None:
         """Say whether new calls can be taken."""
@@ -97,14 +96,14 @@ class Telemetry:
         self._metrics.commits.observe(seconds)
 
     def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
-        """Begin the series of mailboxes at 0; only these may stand in a label."""
+        """Begin the series of mailboxes at 0, one after the other; only these may stand in a label."""
         for mailbox in mailboxes:
+            if mailbox in self._labels:
+                continue
             self._labels.add(mailbox)
-            for reason in [UNKNOWN] if mailbox == UNKNOWN else list(map(str, Reason)):
-                for result in CallResult:
-                    self._metrics.calls.labels(mailbox, reason, result.value)
-            for state in VoicemailState:
-                self._metrics.messages.labels(mailbox, state.value)
+            self._metrics.begin(mailbox)
+            # Hundreds take most of a second, which no call should wait for.
+            gevent.sleep(0)
 
     def reloaded(self, result: str, **fields: Value) -> None:
         """A new configuration was taken or refused."""
@@ -139,11 +138,7 @@ class Telemetry:
         """A probe came to its end, at a stage or, with its mail accepted, at none."""
         result = failed_at or PROBED
         if self._probe:
-            self._probe.success.set(failed_at is None)
-            self._probe.duration.set(duration_ms / 1000)
-            self._probe.runs.labels(result).inc()
-            if failed_at is None:
-                self._probe.last_success.set(self._clock().timestamp())
+            self._probe.ended(result, duration_ms / 1000, self._clock().timestamp())
         fields: dict[str, Value] = {"call": call or None, "message": message or None, "result": result}
         level = "error" if failed_at else "info"
         self._log(level, "probe", {**fields, "duration_ms": duration_ms, "why": one_line(why, 500)})
@@ -159,13 +154,16 @@ class Telemetry:
         """A call went from one stage to the next; empty is outside the service's hands."""
         if left:
             self._metrics.in_progress.labels(left).dec()
-        else:
-            self._metrics.last_call.set(self._clock().timestamp())
         if entered:
             self._metrics.in_progress.labels(entered).inc()
         self._log(
             "debug", "stage", {"call": call_id or None, "left": left or None, "entered": entered or None}
         )
+
+    def call_arrived(self, named: str) -> None:
+        """A call came for a mailbox, as its dialplan names it."""
+        if named != PROBE:
+            self._metrics.last_call.set(self._clock().timestamp())
 
     def frames_refused(self, count: int) -> None:
         """A switch sent bytes that are no frames."""
@@ -213,8 +211,10 @@ class Telemetry:
         """A call's row got its fate."""
         self._metrics.messages.labels(mailbox if mailbox in self._labels else UNKNOWN, state.value).inc()
 
-    def heard(self, hearing: Hearing) -> None:
+    def heard(self, mailbox: str, hearing: Hearing) -> None:
         """A recording was listened to; the call's own line says the rest."""
+        if mailbox == PROBE:
+            return
         self._metrics.heard.labels(hearing.content.value).inc()
 
     def message_kept(
@@ -223,7 +223,7 @@ class Telemetry:
         """A recording became a message."""
         self.message_closed(mailbox, VoicemailState.KEPT)
         if mailbox == PROBE:
-            return  # how long callers speak, it does not know
+            return
         self._metrics.duration.observe(recording.duration_ms / 1000)
         if hearing:
             self._metrics.speech.observe(hearing.speech_ms / 1000)
@@ -251,8 +251,10 @@ class Telemetry:
 
     # --- deliveries --------------------------------------------------------------------------------
 
-    def delivering(self, stage: str) -> AbstractContextManager[object]:
+    def delivering(self, mailbox: str, stage: str) -> AbstractContextManager[object]:
         """Measure one part of an attempt, for as long as a block takes."""
+        if mailbox == PROBE:
+            return nullcontext()
         return self._metrics.delivering.labels(stage).time()
 
     def delivery_attempt(
@@ -264,14 +266,11 @@ class Telemetry:
         finished_at: datetime,
     ) -> None:
         """The canonical line of one try, with the server's own words."""
-        result = _RESULTS[type(verdict)]
-        smtp_class = f"{verdict.code // 100}xx" if verdict.code else "none"
-        self._metrics.attempts.labels(result, smtp_class if smtp_class in CLASSES else "none").inc()
-        if isinstance(verdict, Delivered):
-            self._metrics.lag.observe(max(0.0, (finished_at - attempt.queued_at).total_seconds()))
-            self._metrics.last_delivery.set(finished_at.timestamp())
+        if attempt.voicemail.call.mailbox != PROBE:
+            self._count(attempt, verdict, finished_at)
+        # Whose mail it was that found it out makes no difference to our set-up.
         if isinstance(verdict, Deferred) and verdict.ours:
-            self._metrics.set_up_faults.labels(_set_up_fault(verdict.code)).inc()
+            self._metrics.set_up_faults.labels(set_up_fault(verdict.code)).inc()
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours
         )
@@ -288,7 +287,7 @@ class Telemetry:
                 "rcpt": attempt.recipient,
                 "about": attempt.undelivered.recipient if attempt.undelivered else None,
                 "attempt": attempt.number,
-                "result": result,
+                "result": RESULT_OF[type(verdict)],
                 "code": verdict.code,
                 # A server may quote what it was sent, and mails tell who called.
                 "reply": without(verdict.reply, number) if self._mask else verdict.reply,
@@ -297,6 +296,23 @@ class Telemetry:
                 "why": why or None,
             },
         )
+
+    def _count(self, attempt: Attempt, verdict: Verdict, finished_at: datetime) -> None:
+        result, voicemail = RESULT_OF[type(verdict)], attempt.voicemail
+        if attempt.undelivered:
+            self._metrics.reports.labels(result).inc()
+            return
+        self._metrics.attempts.labels(result, smtp_class(verdict.code)).inc()
+        if isinstance(verdict, Delivered):
+            self.accepted_before(finished_at)
+            if voicemail.recording:
+                lag = (finished_at - voicemail.closed_at).total_seconds()
+                self._metrics.lag.observe(max(0.0, lag))
+
+    def accepted_before(self, moment: datetime | None) -> None:
+        """A caller's mail was last accepted at that time, by this process or by one before it."""
+        self._accepted_at = moment
+        self._metrics.last_delivery.set(moment.timestamp() if moment else 0)
 
     def mail_server(self, *, reachable: bool, why: str = "") -> None:
         """The mail server went away, or is back."""
@@ -332,9 +348,3 @@ _TRANSCRIPT_LEVELS = {
     TranscriptResult.TIMED_OUT: "warning",
     TranscriptResult.TOO_LATE: "warning",
 }
-
-
-def _set_up_fault(code: int | None) -> str:
-    if code in _AUTHENTICATION:
-        return "authentication"
-    return "other" if code is None else "refused"

@@ -17,10 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from esl_voicemail.metrics import ProbeMetrics
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.service import Service, running, until
 from tests.support.speech import tone
@@ -38,18 +36,14 @@ PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel["title"], target) for panel in PANELS for target in panel["targets"]]
 EXPRESSIONS = [*(rule["expr"] for rule in RULES), *(target["expr"] for _, target in QUERIES)]
 
+PROBED = {
+    "probe": {"every_minutes": 1440},
+    "mailboxes": {"default": {"recipients": ["anna@example.com"]}},
+}
+
 # What Prometheus adds to every sample.
 ADDED = {"job", "instance"}
 
-
-def _of_the_probe() -> set[str]:
-    """What is served only where a probe is configured, by the names it has there."""
-    registry = CollectorRegistry()
-    ProbeMetrics(registry)
-    return {sample.name for family in registry.collect() for sample in family.samples}
-
-
-OF_THE_PROBE = _of_the_probe()
 
 SELECTOR = re.compile(r"\b((?:voicemail|process)_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(=~|!=|!~|=)"([^"]*)"')
@@ -63,6 +57,10 @@ needs_promtool = pytest.mark.skipif(
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
+def said_of(service: Service, mailbox: str) -> list[dict[str, str]]:
+    return [line for line in service.lines("delivery") if line["mailbox"] == mailbox]
+
+
 def samples(service: Service) -> Samples:
     return {
         (sample.name, tuple(sample.labels.items())): sample.value
@@ -73,12 +71,16 @@ def samples(service: Service) -> Samples:
 
 @pytest.fixture(scope="module")
 def moments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Samples, Samples]]:
-    """What a real service says before its first call, and once that call's mail is delivered."""
-    with running(tmp_path_factory.mktemp("watched")) as service:
+    """What a real service says before its first call, and once that call's mail is delivered.
+
+    It has a probe, which has ended then too.
+    """
+    with running(tmp_path_factory.mktemp("watched"), PROBED) as service:
         before = samples(service)
         ended = service.call(TrialCaller(speech=tone(3.0)), pace=math.inf)
         service.line_of(ended.call_id)
-        until(lambda: service.lines("delivery"), "the mail is delivered")
+        until(lambda: said_of(service, "default"), "the mail is delivered")
+        until(lambda: service.lines("probe"), "the probe ends")
         yield before, samples(service)
 
 
@@ -103,8 +105,6 @@ def unknown(expression: str, labels: dict[str, dict[str, set[str]]]) -> list[str
     """Return which metrics, labels and values an expression names that no service has."""
     found, seen = [], set(ADDED)
     for name, matchers in SELECTOR.findall(expression):
-        if name in OF_THE_PROBE:
-            continue
         if name not in labels:
             found.append(name)
             continue
@@ -127,6 +127,12 @@ def unknown(expression: str, labels: dict[str, dict[str, set[str]]]) -> list[str
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_what_an_alert_or_a_panel_asks_for_is_served_before_the_first_call(labels, expression: str) -> None:
     assert unknown(plain(expression), labels) == []
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_no_call_of_the_probe_s_counts_among_callers(labels, expression: str) -> None:
+    by_mailbox = [matchers for name, matchers in SELECTOR.findall(expression) if "mailbox" in labels[name]]
+    assert all('mailbox!="voicemail-probe"' in matchers for matchers in by_mailbox)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +263,7 @@ def test_a_legend_names_labels_that_its_query_leaves() -> None:
 
 def test_the_rows_are_what_an_operator_looks_for() -> None:
     rows = [panel["title"] for panel in BOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Now", "Calls", "Recording", "Delivery", "Queue", "Health"]
+    assert rows == ["Now", "Calls", "Recording", "Delivery", "Queue", "Health", "Probe"]
 
 
 def overlap(one: dict[str, int], other: dict[str, int]) -> bool:

@@ -30,7 +30,9 @@ from esl_voicemail.journal.history import earlier_calls
 from esl_voicemail.journal.schema import attempts, deliveries, metadata, voicemails
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import (
+    PROBE,
     Attempt,
+    Backlog,
     Call,
     Caller,
     CallResult,
@@ -539,8 +541,7 @@ def test_without_an_operator_nothing_is_reported(journal):
 
 
 def test_backlog_counts_what_is_not_final_and_says_how_old_the_oldest_is(journal):
-    assert journal.queue.backlog().counts == {"queued": 0, "sending": 0, "held": 0}
-    assert journal.queue.backlog().oldest is None
+    assert journal.queue.backlog() == Backlog({"queued": 0, "sending": 0, "held": 0}, None, None)
     kept(journal, at=NOW - 3 * MINUTE)
     assert journal.queue.mark(claimed(journal), Held("look at this"), NOW, 1)
     kept(journal, "a@example.com", "b@example.com", "c@example.com", "d@example.com", at=NOW - MINUTE)
@@ -551,7 +552,87 @@ def test_backlog_counts_what_is_not_final_and_says_how_old_the_oldest_is(journal
     assert backlog.oldest == NOW - MINUTE
 
 
-def test_backlog_is_counted_in_an_index_and_touches_no_delivery_that_is_final(journal, writer):
+def test_the_oldest_is_as_old_as_its_caller_s_end_whenever_it_was_queued(journal, tmp_path):
+    message_id = begun(journal, NOW - 180 * MINUTE)
+    audio = recording(tmp_path, message_id)
+    ended_at = NOW - 179 * MINUTE
+    assert journal.keep(message_id, audio, EndedBy.CUT, ["a@example.com"], now=NOW, ended_at=ended_at)
+    assert journal.queue.backlog().oldest == ended_at
+    one = claimed(journal)
+    assert (one.queued_at, one.voicemail.closed_at) == (NOW, ended_at)
+
+
+def test_a_report_and_a_probe_s_mail_are_no_message_that_waits(journal, tmp_path):
+    kept(journal, at=NOW - 30 * MINUTE)
+    assert journal.queue.mark(claimed(journal), Bounced(550, "no"), NOW, 1, operator="ops@example.com")
+    probe_s(journal, tmp_path)
+    backlog = journal.queue.backlog()
+    assert backlog.counts["queued"] == 2
+    assert backlog.oldest is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "stalled"),
+    [
+        (None, True),
+        (Deferred(450, "later"), True),
+        (Bounced(550, "no"), True),
+        (Expired(450, "later"), True),
+        (Held("look at this"), False),
+        (Delivered(250, "ok"), False),
+    ],
+)
+def test_stalled_since_is_when_the_first_came_of_which_none_was_accepted(journal, verdict, stalled):
+    kept(journal, at=NOW - 9 * MINUTE)
+    if verdict is not None:
+        assert journal.queue.mark(claimed(journal), verdict, NOW, 1, NOW)
+    assert journal.queue.backlog().stalled_since == (NOW - 9 * MINUTE if stalled else None)
+
+
+def test_what_came_before_a_mail_was_accepted_is_not_stalled(journal):
+    kept(journal, at=NOW - 9 * MINUTE)
+    kept(journal, at=NOW - 5 * MINUTE)
+    kept(journal, at=NOW - 3 * MINUTE)
+    assert journal.queue.backlog(NOW - 9 * MINUTE).stalled_since == NOW - 5 * MINUTE
+    assert journal.queue.backlog(NOW - 5 * MINUTE).stalled_since == NOW - 3 * MINUTE
+    assert journal.queue.backlog(NOW).stalled_since is None
+
+
+def test_neither_a_report_nor_a_probe_s_mail_nor_what_a_person_dropped_is_stalled(journal, tmp_path):
+    kept(journal, at=NOW - 30 * MINUTE)
+    assert journal.queue.mark(claimed(journal), Bounced(550, "no"), NOW, 1, operator="ops@example.com")
+    probe_s(journal, tmp_path)
+    dropped = kept(journal)
+    with JournalEditor(tmp_path, tmp_path) as editor:
+        assert editor.change(dropped, DROP, NOW)
+    assert journal.queue.backlog(NOW - 20 * MINUTE).stalled_since is None
+
+
+def test_when_a_customer_s_mail_was_last_accepted_is_known_to_the_next_process(journal, tmp_path):
+    assert journal.queue.last_accepted() is None
+    kept(journal)
+    assert journal.queue.mark(claimed(journal), Bounced(550, "no"), NOW, 1, operator="ops@example.com")
+    assert journal.queue.last_accepted() is None
+    assert journal.queue.mark(claimed(journal), Delivered(250, "the report"), NOW + MINUTE, 1)
+    probe_s(journal, tmp_path)
+    assert journal.queue.mark(claimed(journal), Delivered(250, "the probe"), NOW + 2 * MINUTE, 1)
+    assert journal.queue.last_accepted() is None
+    kept(journal)
+    assert journal.queue.mark(claimed(journal), Delivered(250, "a message"), NOW + 3 * MINUTE, 1)
+    kept(journal)
+    assert journal.queue.mark(claimed(journal), Deferred(450, "later"), NOW + 4 * MINUTE, 1, NOW)
+    assert journal.queue.last_accepted() == NOW + 3 * MINUTE
+
+
+def probe_s(journal: Journal, folder: Path) -> None:
+    """Keep a message of the probe's."""
+    message_id = new_id()
+    journal.begin(message_id, new_call(mailbox=PROBE), f"{PROBE}.{message_id}.wav", 10)
+    audio = recording(folder, message_id)
+    assert journal.keep(message_id, audio, EndedBy.KEY, ["probe@example.com"], now=NOW)
+
+
+def test_backlog_is_found_by_index_and_touches_no_delivery_that_is_final(journal, writer):
     asked: list[tuple[str, Any]] = []
 
     def overheard(_connection, _cursor, statement, parameters, _context, _many):
@@ -559,14 +640,23 @@ def test_backlog_is_counted_in_an_index_and_touches_no_delivery_that_is_final(jo
 
     event.listen(Engine, "before_cursor_execute", overheard)
     try:
-        journal.queue.backlog()
+        journal.queue.backlog(NOW)
     finally:
         event.remove(Engine, "before_cursor_execute", overheard)
-    ((statement, states),) = [one for one in asked if "deliveries" in one[0]]
-    assert states == ("queued", "sending", "held")
-    explain = f"EXPLAIN QUERY PLAN {statement}"
-    (plan,) = writer.write(lambda db: db.exec_driver_sql(explain, states).all())
-    assert plan[3] == "SEARCH deliveries USING COVERING INDEX deliveries_age (state=?)"
+    counting, *finding = [one for one in asked if "deliveries" in one[0]]
+    assert counting[1] == ("queued", "sending", "held")
+    assert [plan[3] for plan in explained(writer, *counting)] == [
+        "SEARCH deliveries USING COVERING INDEX deliveries_age (state=?)"
+    ]
+    assert len(finding) == 6
+    for statement, parameters in finding:
+        first, second = (plan[3] for plan in explained(writer, statement, parameters))
+        assert first.startswith("SEARCH deliveries USING INDEX deliveries_age (state=?")
+        assert second.startswith("SEARCH voicemails USING INDEX sqlite_autoindex_voicemails_1 (message_id=?)")
+
+
+def explained(writer: Writer, statement: str, parameters: Any) -> list[Any]:
+    return writer.write(lambda db: db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
 
 
 def test_each_commit_is_measured_whatever_came_of_the_work(tmp_path):

@@ -3,22 +3,27 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from pathlib import Path
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.log import Log
-from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULTS, SET_UP_FAULTS
+from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULT_OF, SET_UP_FAULTS
 from esl_voicemail.model import (
     Attempt,
     Backlog,
     Call,
     Caller,
     CallResult,
+    EndedBy,
     Reason,
+    Recording,
     Voicemail,
     VoicemailState,
 )
@@ -65,9 +70,13 @@ def test_every_outcome_has_its_series_before_it_happens(telemetry):
     for result in CallResult:
         assert value(telemetry, "calls_total", mailbox="unknown", reason="unknown", result=result) == 0
     for state in VoicemailState:
-        assert value(telemetry, "messages_total", mailbox="sales", state=state) == 0
-    for result, smtp_class in product(RESULTS, CLASSES):
+        # A call that is open is counted by the stage it is in.
+        begun = None if state is VoicemailState.OPEN else 0
+        assert value(telemetry, "messages_total", mailbox="sales", state=state) == begun
+    for result, smtp_class in product(RESULT_OF.values(), CLASSES):
         assert value(telemetry, "delivery_attempts_total", result=result, smtp_class=smtp_class) == 0
+    for result in RESULT_OF.values():
+        assert value(telemetry, "delivery_reports_total", result=result) == 0
     for stage in DELIVERY_STAGES:
         assert value(telemetry, "delivery_duration_seconds_count", stage=stage) == 0
     for kind in SET_UP_FAULTS:
@@ -85,6 +94,27 @@ def test_what_a_dialplan_or_a_server_says_never_becomes_a_label(telemetry):
     after = {tuple(one.labels.items()) for family in telemetry.registry.collect() for one in family.samples}
     assert {dict(labels).get("mailbox") for labels in after - before} <= {"unknown"}
     assert {"reason", "result", "mailbox"} >= {name for labels in after - before for name, _ in labels}
+
+
+def test_mailboxes_of_a_reload_let_others_have_their_turn_and_known_ones_take_none(telemetry):
+    """Five hundred new ones would hold all calls up for half a second."""
+    turns, stop = 0, Event()
+
+    def take_turns() -> None:
+        nonlocal turns
+        while not stop.is_set():
+            turns += 1
+            gevent.sleep(0)
+
+    taking = gevent.spawn(take_turns)
+    telemetry.know_mailboxes([f"box{n}" for n in range(100)])
+    assert turns >= 100
+    turns = 0
+    telemetry.know_mailboxes([f"box{n}" for n in range(100)])
+    assert turns == 0
+    stop.set()
+    taking.join(10)
+    assert value(telemetry, "messages_total", mailbox="box99", state="kept") == 0
 
 
 # --- deliveries --------------------------------------------------------------------------------------
@@ -120,6 +150,62 @@ def test_a_fault_of_our_set_up_is_counted_by_its_kind(telemetry, verdict: Verdic
     assert counted == {one: float(one == kind) for one in SET_UP_FAULTS}
 
 
+def test_a_report_to_the_operator_counts_among_no_caller_s_mails(posts, server):
+    server.say("RCPT", "550 5.1.1 no such user", recipient=ANNA)
+    post: Post = posts(smtp_transport(server), operator="operator@example.com")
+    post.keep()
+    post.run()
+    until(lambda: value(post.telemetry, "delivery_reports_total", result="delivered"), "the report is out")
+    assert [mail.recipient for mail in server.accepted] == ["operator@example.com"]
+    assert value(post.telemetry, "delivery_attempts_total", result="delivered", smtp_class="2xx") == 0
+    assert value(post.telemetry, "delivery_attempts_total", result="bounced", smtp_class="5xx") == 1
+    assert value(post.telemetry, "delivery_lag_seconds_count") == 0
+    assert value(post.telemetry, "last_delivery_timestamp_seconds") == 0
+
+
+def test_the_lag_counts_from_a_caller_s_end_whenever_his_mail_was_queued(telemetry):
+    call = Call("632a12f3", "sales", Reason.BUSY, Caller("1", "x", withheld=False), "9", NOW, "pl")
+    audio = Recording(Path("sales.01M.wav"), 1000, 16_044, "ab" * 32)
+    ended_at = NOW - timedelta(minutes=20)
+    message = Voicemail("01M", call, audio, EndedBy.CUT, ended_at)
+    recovered = Attempt(1, message, ANNA, 1, NOW, "example.com")
+    telemetry.delivery_attempt(recovered, Delivered(250, "ok"), 1, None, NOW + timedelta(seconds=5))
+    assert value(telemetry, "delivery_lag_seconds_sum") == 1205
+    notice = replace(recovered, voicemail=replace(message, recording=None))
+    telemetry.delivery_attempt(notice, Delivered(250, "ok"), 1, None, NOW)
+    assert value(telemetry, "delivery_lag_seconds_count") == 1
+
+
+def test_mails_are_stalled_from_the_first_that_came_after_the_last_one_that_was_accepted(posts, server):
+    post: Post = posts(smtp_transport(server))
+    post.keep()
+    post.run()
+    post.telemetry.watch(post.journal.queue.backlog, {})
+    server.say("RCPT", "450 4.2.1 later")
+    post.now += timedelta(minutes=1)
+    post.keep()
+    post.now += timedelta(minutes=30)
+    assert value(post.telemetry, "delivery_stalled_seconds") == 1800
+    assert value(post.telemetry, "queue_oldest_age_seconds") == 1800
+
+
+def test_a_restart_forgets_no_mail_that_was_accepted_before_it(posts, server):
+    post: Post = posts(smtp_transport(server))
+    server.say("RCPT", "450 4.2.1 full", recipient="jan@example.com")
+    post.keep("jan@example.com")
+    post.now += timedelta(seconds=10)
+    post.keep()
+    post.run()
+    assert value(post.telemetry, "last_delivery_timestamp_seconds") == post.now.timestamp()
+    after = Telemetry(["sales"], post.clock, log=Log(lambda _: None, post.clock))
+    after.watch(post.journal.queue.backlog, {})
+    post.now += timedelta(minutes=30)
+    assert (value(after, "delivery_stalled_seconds") or 0) > 1800
+    after.accepted_before(post.journal.queue.last_accepted())
+    assert value(after, "delivery_stalled_seconds") == 0
+    assert value(after, "last_delivery_timestamp_seconds") == (NOW + timedelta(seconds=10)).timestamp()
+
+
 # --- the process -------------------------------------------------------------------------------------
 
 
@@ -144,7 +230,7 @@ def test_an_event_loop_that_is_held_is_seen(telemetry):
 
 
 def test_who_works_and_who_waits_for_a_thread_is_counted(telemetry, workers):
-    telemetry.watch(lambda: Backlog({}, None), {"disk": workers})
+    telemetry.watch(lambda _: Backlog({}, None, None), {"disk": workers})
     held, release = os.pipe()
     try:
         assert pools(telemetry) == (2, 0, 0)
@@ -160,7 +246,7 @@ def test_who_works_and_who_waits_for_a_thread_is_counted(telemetry, workers):
 
 
 def test_a_thread_that_a_disk_holds_is_busy_though_nobody_waits_for_it(telemetry, workers):
-    telemetry.watch(lambda: Backlog({}, None), {"disk": workers})
+    telemetry.watch(lambda _: Backlog({}, None, None), {"disk": workers})
     held, release = os.pipe()
     try:
         for _ in range(2):
@@ -179,9 +265,9 @@ def pools(telemetry: Telemetry) -> tuple[float | None, ...]:
 
 
 def test_a_journal_that_does_not_answer_costs_its_own_gauges_only(telemetry):
-    answers = [Backlog({"queued": 3}, NOW - timedelta(minutes=11))]
+    answers = [Backlog({"queued": 3}, NOW - timedelta(minutes=11), NOW - timedelta(minutes=9))]
 
-    def backlog() -> Backlog:
+    def backlog(_accepted_at: datetime | None) -> Backlog:
         if not answers:
             raise JournalError("the disk is stuck")
         return answers.pop()
@@ -190,10 +276,15 @@ def test_a_journal_that_does_not_answer_costs_its_own_gauges_only(telemetry):
     found = {one.name: one.samples for one in telemetry.registry.collect()}
     assert found["voicemail_journal_up"][0].value == 1
     assert found["voicemail_queue_oldest_age_seconds"][0].value == 660
+    assert found["voicemail_delivery_stalled_seconds"][0].value == 540
     assert "voicemail_queue_messages" in found
     silent = {one.name: one.samples for one in telemetry.registry.collect()}
     assert silent["voicemail_journal_up"][0].value == 0
-    assert found.keys() - silent.keys() == {"voicemail_queue_messages", "voicemail_queue_oldest_age_seconds"}
+    assert found.keys() - silent.keys() == {
+        "voicemail_queue_messages",
+        "voicemail_queue_oldest_age_seconds",
+        "voicemail_delivery_stalled_seconds",
+    }
 
 
 def test_a_service_says_how_much_room_it_has_and_measures_itself(service: Service):

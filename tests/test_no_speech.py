@@ -232,7 +232,9 @@ def test_a_recording_that_nobody_can_listen_to_goes_without_a_verdict(tmp_path: 
     (tmp_path / "strange.wav").write_bytes(strange)
     workers = Workers(1)
     try:
-        assert listening.heard(of_call(tmp_path / "strange.wav", 2), "01M", workers, telemetry) is None
+        assert (
+            listening.heard(of_call(tmp_path / "strange.wav", 2), "sales", "01M", workers, telemetry) is None
+        )
     finally:
         workers.close()
     assert [line for line in said if "event=not_heard" in line and "message=01M" in line]
@@ -249,12 +251,12 @@ def test_threads_that_are_all_held_cost_a_caller_no_more_than_a_moment(
     try:
         holding = gevent.spawn(workers.run, os.read, held, 1)
         gevent.sleep(0)
-        assert listening.heard(of_call(path, 2), "01M", workers, telemetry) is None
+        assert listening.heard(of_call(path, 2), "sales", "01M", workers, telemetry) is None
         assert "not listened to within 0.2 s" in said[-1]
         os.write(release, b".")
         holding.get(timeout=10)
         monkeypatch.undo()
-        hearing = listening.heard(of_call(path, 2), "01M", workers, telemetry)
+        hearing = listening.heard(of_call(path, 2), "sales", "01M", workers, telemetry)
         assert hearing is not None
         assert hearing.content is Content.SPEECH
     finally:

@@ -60,6 +60,38 @@ def test_a_probe_proves_that_a_call_becomes_a_mail_and_leaves_none(probed: Servi
     assert list((probed.folder / "var" / "mail" / "new").iterdir()) == []
 
 
+# What goes on in the process and its disks, whoever called.
+OF_THE_PROCESS = (
+    "voicemail_journal_",
+    "voicemail_event_loop_",
+    "voicemail_recordings_free",
+    "voicemail_worker",
+)
+
+
+def test_a_probe_moves_nothing_that_tells_of_customers(probed: Service) -> None:
+    until(lambda: probed.lines("probe"), "the service's own probe ends")
+    before = probed.metrics()
+    assert command("probe", folder=probed.folder).returncode == 0
+    moved = {name for name, value in probed.metrics().items() if value != before[name]}
+    told = {name for name in moved if not name.startswith(("process_", *OF_THE_PROCESS))}
+    assert told == {
+        f"voicemail_calls_total{{{LABELS}}}",
+        'voicemail_messages_total{mailbox="voicemail-probe",state="kept"}',
+    }
+
+
+def test_a_set_up_that_spoils_the_probe_s_mail_is_counted_whoever_calls(
+    tmp_path: Path, smtp: ScriptedSmtp
+) -> None:
+    smtp.say("MAIL", "530 5.7.0 log in first")
+    with running(tmp_path, by_smtp(smtp, limit_seconds=10)) as service:
+        assert command("probe", folder=service.folder).returncode == 1
+        assert service.metric('voicemail_delivery_setup_faults_total{kind="authentication"}') > 0
+        attempts = [name for name in service.metrics() if name.startswith("voicemail_delivery_attempts")]
+        assert {service.metric(name) for name in attempts} == {0}
+
+
 def test_what_a_probe_tells_a_program_leads_to_its_message(probed: Service) -> None:
     said = json.loads(command("probe", "--json", folder=probed.folder).stdout)
     assert said["failed_at"] is None
@@ -149,7 +181,10 @@ def test_a_service_probes_itself_and_its_metrics_say_what_came_of_it(tmp_path: P
         assert service.metric('voicemail_probes_total{result="success"}') == 1
         spent = service.metric("voicemail_probe_duration_seconds")
         assert spent == int(line["duration_ms"]) / 1000 > 0
-        assert time.time() - service.metric("voicemail_probe_last_success_timestamp_seconds") < 60
+        ended = service.metric("voicemail_probe_last_timestamp_seconds")
+        assert time.time() - ended < 60
+        assert service.metric("voicemail_probe_last_success_timestamp_seconds") == ended
+        assert service.metric("voicemail_probe_interval_seconds") == 24 * 60 * 60
         assert service.metric("voicemail_recording_duration_seconds_count") == 0
 
 
@@ -164,9 +199,17 @@ def test_a_probe_that_fails_is_said_with_its_stage_and_takes_no_call_along(
         assert "550 5.1.1 no such user" in line["why"]
         assert service.metric('voicemail_probes_total{result="delivery"}') == 1
         assert service.metric("voicemail_probe_success") == 0
+        assert service.metric("voicemail_probe_last_success_timestamp_seconds") == 0
+        assert time.time() - service.metric("voicemail_probe_last_timestamp_seconds") < 60
         service.call(TrialCaller(number="+48601000001", speech=tone(2.0)))
         until(lambda: smtp.accepted, "the caller's mail is accepted")
     assert [mail.recipient for mail in smtp.accepted] == ["anna@example.com"]
+
+
+def test_a_probe_that_may_take_longer_than_its_interval_is_not_missed_before_its_end(tmp_path: Path) -> None:
+    probe = {"every_minutes": 1, "limit_seconds": 600}
+    with running(tmp_path, {"probe": probe, "mailboxes": BOXES}) as service:
+        assert service.metric("voicemail_probe_interval_seconds") > 600
 
 
 def test_without_a_probe_no_metric_says_that_it_failed(service: Service) -> None:
@@ -217,6 +260,8 @@ def test_a_reload_that_takes_the_probe_away_leaves_no_call_to_anybody(tmp_path: 
         until(lambda: service.lines("reload"), "the configuration is read again")
         [reload] = service.lines("reload")
         assert (reload["gone"], reload["needs_restart"]) == ("voicemail-probe", "probe")
+        # No alert is to miss, or to go on about, what is made no more.
+        assert not [name for name in service.metrics() if name.startswith("voicemail_probe")]
         config = written(tmp_path, {"probe": {}, "mailboxes": BOXES})
         assert "refused" in command("probe", "--config", str(config), folder=tmp_path).stderr
         assert service.mails(0) == []

@@ -168,6 +168,26 @@ def test_an_open_call_with_a_quiet_file_is_kept_for_whom_it_was_meant(house: Hou
     assert house.recipients(message_id) == ["row@example.com"]
 
 
+@pytest.mark.parametrize(("arrived", "written", "ended"), [(3600, 3000, 3000), (3600, 7200, 3600)])
+def test_a_message_that_nobody_saw_end_closes_when_its_caller_was_gone(
+    house: House, arrived: int, written: int, ended: int
+) -> None:
+    message_id, path = house.open_call(age=timedelta(seconds=arrived))
+    aged(save(path, tone(2.0)), written)
+    house.recover()
+    assert ended <= closed_ago(house, message_id) < ended + 60
+    [attempt] = house.journal.queue.claim(9, house.now(), "example.com")
+    assert (house.now() - attempt.queued_at).total_seconds() < 60
+
+
+def closed_ago(house: House, message_id: str) -> float:
+    """Return how many seconds ago a call closed."""
+    story = house.reader.show(message_id)
+    assert story is not None
+    assert story.closed_at is not None
+    return (house.now() - story.closed_at).total_seconds()
+
+
 def test_doing_it_twice_changes_nothing(house: House) -> None:
     message_id, path = house.open_call()
     aged(save(path, tone(2.0)))
@@ -603,6 +623,13 @@ def test_while_serving_a_file_that_grows_is_taken_once_it_is_whole(serving: Hous
     story = serving.reader.show(message_id)
     assert story is not None
     assert story.summary.duration_ms == 4000
+
+
+def test_a_recording_that_is_dated_in_the_time_to_come_closes_no_later_than_now(serving: House) -> None:
+    message_id, path = serving.open_call(age=timedelta())
+    aged(save(path, tone(1.0)), -LONG_AGO)
+    until(lambda: serving.state(message_id) == "kept recorded", "it is kept")
+    assert closed_ago(serving, message_id) >= 0
 
 
 def test_while_serving_a_file_without_a_row_becomes_a_message(serving: House) -> None:

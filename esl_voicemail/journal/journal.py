@@ -85,13 +85,14 @@ class Journal:
         typed: str = "",
         hearing: Hearing | None = None,
         due_at: datetime | None = None,
+        ended_at: datetime | None = None,
         timeout_seconds: float | None = None,
     ) -> bool:
         """Turn an open call into a kept message with one queued delivery a recipient.
 
         `typed` is what the caller typed while he spoke, `hearing` what was heard of him. The mails are due
-        at once, or at `due_at`. Returns whether this changed anything: a call that is closed already stays
-        as it is.
+        at once, or at `due_at`. The call closes now, or at `ended_at`, where nobody noticed its end. Returns
+        whether this changed anything: a call that is closed already stays as it is.
         """
 
         def work(db: Connection) -> bool:
@@ -101,7 +102,7 @@ class Journal:
                 **row_of_hearing(hearing),
                 "result": CallResult.RECORDED.value,
             }
-            if not _close(db, message_id, VoicemailState.KEPT, now, changes):
+            if not _close(db, message_id, VoicemailState.KEPT, ended_at or now, changes):
                 return False
             enqueue(db, message_id, recipients, now, due_at)
             return True

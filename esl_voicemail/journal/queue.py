@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, exists, func, insert, literal, not_, select, update
 
 from esl_voicemail.errors import JournalError
+from esl_voicemail.journal import waiting
 from esl_voicemail.journal.history import earlier_calls
 from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, suspects
 from esl_voicemail.journal.rows import voicemail_of_row
@@ -179,21 +180,16 @@ class Queue:
 
         return self._writer.write(work)
 
-    def backlog(self) -> Backlog:
-        """Count what is not final yet, and what is held; read by index, whatever the journal's size.
+    def backlog(self, accepted_at: datetime | None = None) -> Backlog:
+        """Count what waits; `accepted_at` is when a caller's mail was last accepted.
 
         JournalError when that takes longer than a scraper would wait.
         """
-        unfinished = [DeliveryState.QUEUED.value, DeliveryState.SENDING.value, DeliveryState.HELD.value]
-        statement = (
-            select(deliveries.c.state, func.count(), func.min(deliveries.c.queued_at))
-            .where(deliveries.c.state.in_(unfinished))
-            .group_by(deliveries.c.state)
-        )
-        rows = self._writer.write(lambda db: db.execute(statement).all(), _COUNTED_SECONDS)
-        counts = dict.fromkeys(unfinished, 0) | {row[0]: row[1] for row in rows}
-        ages = [row[2] for row in rows if row[0] != DeliveryState.HELD.value]
-        return Backlog(counts, from_ms(min(ages)) if ages else None)
+        return self._writer.write(lambda db: waiting.backlog(db, accepted_at), _COUNTED_SECONDS)
+
+    def last_accepted(self) -> datetime | None:
+        """Return when a caller's mail was last accepted, by this process or one before it."""
+        return self._writer.write(waiting.last_accepted)
 
 
 def enqueue(
