@@ -26,6 +26,8 @@ _HALF = re.compile(r"[\ud800-\udfff]")
 _CHARACTERS_AT_MOST = 1000
 # A shorter number may be any number, and up to five digits are an extension.
 _DIGITS_AT_LEAST, _DIGITS_AT_MOST = 6, 9
+# However people put it: a plus, and between the digits a blank, a dash or a bracket.
+_A_NUMBER = re.compile(r"(?<!\w)\+?\(?[0-9](?:[ ./()-]{0,2}[0-9]){5,}(?!\w)")
 
 
 def render(style: str, now: datetime, level: str, event: str, fields: Mapping[str, Value]) -> str:
@@ -75,6 +77,11 @@ def without(text: str, number: str) -> str:
     if len(digits) < _DIGITS_AT_LEAST:
         return text
     return re.sub(r"\W{0,2}".join(digits), masked(digits), text)
+
+
+def without_any(text: str) -> str:
+    """Mask whatever looks like a telephone number in what others say."""
+    return _A_NUMBER.sub(lambda found: masked(found[0]), text)
 
 
 def _bounded(value: Value) -> Value:

@@ -152,11 +152,7 @@ class Session:
                     f"no mailbox {self._named!r} and none named {DEFAULT!r}",
                 )
             if self._named:
-                desk.telemetry.trouble(
-                    "unknown_mailbox",
-                    f"no mailbox {self._named!r}; using {DEFAULT!r}",
-                    call=self._channel.call_id,
-                )
+                desk.telemetry.unknown_mailbox(self._named, DEFAULT, self._channel.call_id)
         try:
             self._call, self._mailbox = arrival.read_call(headers, mailbox, desk.clock()), mailbox
         except ValueError as error:

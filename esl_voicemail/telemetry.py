@@ -13,7 +13,8 @@ import gevent
 from prometheus_client import CollectorRegistry
 
 from esl_voicemail.log import Log
-from esl_voicemail.logline import Value, masked, without
+from esl_voicemail.logline import Value
+from esl_voicemail.masking import Masking
 from esl_voicemail.metrics import PROBED, RESULT_OF, UNKNOWN, Metrics, ProbeMetrics, set_up_fault, smtp_class
 from esl_voicemail.model import (
     PROBE,
@@ -48,7 +49,7 @@ class Telemetry:
         self._metrics = Metrics(self.registry)
         self._clock = clock
         self._log = log.say
-        self._mask = mask_numbers
+        self._masking = Masking(mask_numbers)
         self._labels: set[str] = set()
         self._probe: ProbeMetrics | None = None
         self._accepted_at: datetime | None = None
@@ -150,6 +151,11 @@ class Telemetry:
         self._metrics.peers_refused.labels(why).inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
 
+    def unknown_mailbox(self, named: str, used: str, call_id: str) -> None:
+        """A call came for a mailbox that is not configured, by name or number, and another one takes it."""
+        why = self._masking.said(f"no mailbox {named!r}; using {used!r}", None)
+        self.trouble("unknown_mailbox", why, call=call_id)
+
     def call_moved(self, call_id: str, left: str, entered: str) -> None:
         """A call went from one stage to the next; empty is outside the service's hands."""
         if left:
@@ -193,8 +199,8 @@ class Telemetry:
             {
                 "call": call.call_id if call else call_id or None,
                 "message": message,
-                "mailbox": call.mailbox if call else mailbox or None,
-                "caller": self._number(call),
+                "mailbox": call.mailbox if call else self._masking.said(mailbox, None) or None,
+                "caller": self._masking.caller(call),
                 "dialled": call.dialled if call else None,
                 "reason": reason if call else None,
                 "result": result.value,
@@ -203,7 +209,7 @@ class Telemetry:
                 "heard": hearing.content.value if hearing else None,
                 "speech_ms": hearing.speech_ms if hearing else None,
                 "duration_ms": duration_ms,
-                "why": one_line(why, 300) or None,
+                "why": one_line(self._masking.said(why, call), 300) or None,
             },
         )
 
@@ -245,7 +251,7 @@ class Telemetry:
                 "mailbox": call.mailbox,
                 "result": result.value,
                 "duration_ms": duration_ms,
-                "why": one_line(why, 300) or None,
+                "why": one_line(self._masking.said(why, call), 300) or None,
             },
         )
 
@@ -276,7 +282,6 @@ class Telemetry:
         )
         smaller = verdict.smaller if isinstance(verdict, Delivered) else ""
         why = "our set-up is refused, not the message" if getattr(verdict, "ours", False) else smaller
-        number = attempt.voicemail.call.caller.number
         self._log(
             "error" if loud else "warning" if smaller or isinstance(verdict, Deferred) else "info",
             "delivery",
@@ -289,8 +294,7 @@ class Telemetry:
                 "attempt": attempt.number,
                 "result": RESULT_OF[type(verdict)],
                 "code": verdict.code,
-                # A server may quote what it was sent, and mails tell who called.
-                "reply": without(verdict.reply, number) if self._mask else verdict.reply,
+                "reply": self._masking.said(verdict.reply, attempt.voicemail.call),
                 "next_try": None if due_at is None else f"{due_at:%Y-%m-%dT%H:%M:%SZ}",
                 "duration_ms": duration_ms,
                 "why": why or None,
@@ -325,13 +329,6 @@ class Telemetry:
         """Recovery set something right."""
         self._metrics.recovered.labels(kind).inc(count)
         self._log("warning", "recovered", {"result": kind, "count": count if count > 1 else None, **fields})
-
-    def _number(self, call: Call | None) -> str | None:
-        if call is None:
-            return None
-        if call.caller.withheld:
-            return "withheld"
-        return masked(call.caller.number) if self._mask else call.caller.number
 
 
 _EXPECTED = {

@@ -34,6 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "log",
             "logwriter",
+            "masking",
             "supervision",
             "workers",
             "promise",
@@ -107,6 +108,7 @@ PURE = (
     "promise",
     "dialplan",
     "logline",
+    "masking",
     "repeats",
     "esl.commands",
     "esl.frames",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esl_voicemail.backoff import Schedule, next_try
 from esl_voicemail.hours import DAYS, Span, is_open, parse_week, public_holidays
-from esl_voicemail.logline import masked, render, without
+from esl_voicemail.logline import masked, render, without, without_any
 from esl_voicemail.model import one_line
 from tests.support.service import parse_json, parse_logfmt
 
@@ -459,6 +459,21 @@ def test_a_number_is_masked_in_what_others_say_however_they_group_it(said, shown
 )
 def test_an_extension_is_left_in_what_others_say_and_an_address_is_not(said, number, shown):
     assert without(said, number) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("no mailbox '+48601234567'; using 'default'", "no mailbox '+48601****67'; using 'default'"),
+        ("no mailbox '0048 601-234-567'", "no mailbox '0048 6****67'"),
+        ("no mailbox '(22) 123 45 67'", "no mailbox '(22) 1****67'"),
+        ("no mailbox 'sales2026'; using 'x1234567'", "no mailbox 'sales2026'; using 'x1234567'"),
+        ("no mailbox '12345'", "no mailbox '12345'"),
+        ("", ""),
+    ],
+)
+def test_whatever_looks_like_a_telephone_number_is_masked(said, shown):
+    assert without_any(said) == shown
 
 
 @settings(deadline=None)
