@@ -9,13 +9,14 @@ import warnings
 import gevent
 
 from esl_voicemail.esl.listener import REFUSALS_AT_MOST, SILENT_AT_MOST
+from esl_voicemail.http.server import CLIENTS_AT_MOST
 from esl_voicemail.telemetry import Telemetry
 
 
 def raise_descriptor_limit(max_calls: int) -> None:
     """Ask for as many open files as the calls may need: sockets, recordings, and some to spare."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 3 * max_calls + SILENT_AT_MOST + REFUSALS_AT_MOST + 512
+    wanted = 3 * max_calls + SILENT_AT_MOST + REFUSALS_AT_MOST + CLIENTS_AT_MOST + 512
     if soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
