@@ -114,6 +114,7 @@ PURE = (
     "esl.frames",
     "esl.arrival",
     "audio.levelling",
+    "mail.advice",
     "mail.message",
     "mail.facts",
     "mail.forms",

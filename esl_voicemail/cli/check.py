@@ -1,6 +1,7 @@
 """`check`: what is wrong before a caller finds out."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from esl_voicemail.config.load import find
 from esl_voicemail.config.values import Address, address_of
 from esl_voicemail.errors import CannotBindError, CannotReachError, ConfigError
 from esl_voicemail.esl.console import Console
+from esl_voicemail.mail.advice import advice
 from esl_voicemail.mail.transport import SmtpTransport, transport_of
 from esl_voicemail.model import PROBE, one_line
 from esl_voicemail.running import is_served, listening
-from esl_voicemail.verdict import Delivered
+from esl_voicemail.verdict import Bounced, Deferred, Delivered, Verdict
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -112,16 +114,39 @@ def _ask_server(config: Config) -> None:
     if not isinstance(transport, SmtpTransport):
         raise ConfigError([f"{config.at('mail')}: --smtp needs mail.smtp; mails go into {config.maildir}"])
     recipients = {to.address: None for mailbox in config.mailboxes.values() for to in mailbox.recipients}
+    verdicts = transport.probe(config.mail.sender.address, recipients)
+    _reach(config, transport, [verdict for _, verdict in verdicts])
     refused: list[str] = []
-    for recipient, verdict in transport.probe(config.mail.sender.address, recipients):
-        said = f"{verdict.code or ''} {verdict.reply}".strip()
+    for recipient, verdict in verdicts:
         if isinstance(verdict, Delivered):
-            print(f"{recipient}: accepted: {said}")
+            print(f"{recipient}: accepted: {_said(verdict)}")
         else:
-            print(f"{recipient}: {type(verdict).__name__.lower()}: {said}")
-            refused.append(f"{recipient}: {said}")
+            print(f"{recipient}: {type(verdict).__name__.lower()}: {_said(verdict)}")
+            refused.append(f"{recipient}: {_said(verdict)}")
     if refused:
+        later = all(isinstance(verdict, Delivered | Deferred) for _, verdict in verdicts)
         raise CannotReachError(
             f"{transport.host}:{transport.port}: {len(refused)} of {len(recipients)} recipients not taken; "
-            f"the first: {refused[0]}; mend the addresses, or ask whoever runs the server"
+            f"the first: {refused[0]}; "
+            + ("ask again in some minutes" if later else "mend the addresses, or ask whoever runs the server")
         )
+
+
+def _reach(config: Config, transport: SmtpTransport, verdicts: Sequence[Verdict]) -> None:
+    """Say once what is no recipient's fault; CannotReachError."""
+    first, where = verdicts[0], f"{transport.host}:{transport.port}"
+    if any(verdict != first for verdict in verdicts) or isinstance(first, Delivered):
+        return
+    if isinstance(first, Deferred) and first.unreachable:
+        setting, todo = advice(first.code, first.reply)
+        said = _said(first) if where in first.reply else f"{where}: {_said(first)}"
+        raise CannotReachError(f"{config.at('mail', 'smtp', setting)}: {said}; {todo}")
+    if len(verdicts) > 1 and isinstance(first, Bounced):
+        raise CannotReachError(
+            f"{config.at('mail', 'from')}: {where}: takes no mail of {config.mail.sender.address} for any of "
+            f"{len(verdicts)} recipients: {_said(first)}; mend `from`, or ask whoever runs the server"
+        )
+
+
+def _said(verdict: Verdict) -> str:
+    return f"{verdict.code or ''} {verdict.reply}".strip()
