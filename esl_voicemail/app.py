@@ -275,6 +275,7 @@ class App:
         parts.mailboxes.update(config.mailboxes)
         for key in gone:
             del parts.mailboxes[key]
+        parts.telemetry.forget_mailboxes(gone)
         parts.probing.expect()
         parts.telemetry.reloaded(
             "taken",

@@ -3,6 +3,7 @@
 How a line looks is `logline`'s, where it goes `write`'s, what there is to say telemetry's.
 """
 
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -95,3 +96,9 @@ class Log:
 
     def _line(self, level: str, event: str, fields: Mapping[str, Value]) -> None:
         self._write(render(self._style, self._clock(), level, event, fields))
+
+
+def raised_at(error: BaseException) -> str:
+    """Return where an error was raised and by way of whom, the nearest first, as one line says it."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(f"{one.filename.rpartition('/')[2]}:{one.lineno}" for one in reversed(frames))

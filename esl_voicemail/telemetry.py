@@ -4,7 +4,6 @@ No caller's data in a label, no secret anywhere, telephone numbers masked unless
 the probe's calls do has its lines; in metrics that tell of callers it counts only by its mailbox's own label.
 """
 
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -12,7 +11,7 @@ from datetime import datetime
 import gevent
 from prometheus_client import CollectorRegistry
 
-from esl_voicemail.log import Log
+from esl_voicemail.log import Log, raised_at
 from esl_voicemail.logline import Value
 from esl_voicemail.masking import Masking
 from esl_voicemail.metrics import PROBED, RESULT_OF, UNKNOWN, Metrics, ProbeMetrics, set_up_fault, smtp_class
@@ -106,6 +105,12 @@ class Telemetry:
             # Hundreds take most of a second, which no call should wait for.
             gevent.sleep(0)
 
+    def forget_mailboxes(self, mailboxes: Iterable[str]) -> None:
+        """End the series of mailboxes that are no more; what still comes of them is counted as unknown."""
+        for mailbox in mailboxes:
+            self._labels.discard(mailbox)
+            self._metrics.end(mailbox)
+
     def reloaded(self, result: str, **fields: Value) -> None:
         """A new configuration was taken or refused."""
         self._metrics.reloads.labels(result).inc()
@@ -121,13 +126,8 @@ class Telemetry:
 
     def crashed(self, event: str, error: BaseException, **fields: Value) -> None:
         """Say that something failed which nobody foresaw, with where, on one line."""
-        frames = traceback.extract_tb(error.__traceback__)[-4:]
-        where = " < ".join(
-            f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
-        )
-        self._log(
-            "error", event, {**fields, "why": one_line(f"{type(error).__name__}: {error}", 300), "at": where}
-        )
+        why = one_line(f"{type(error).__name__}: {error}", 300)
+        self._log("error", event, {**fields, "why": why, "at": raised_at(error)})
 
     def warned(self, by: str, words: str) -> None:
         """Say what a library has to say, which it would have printed."""
