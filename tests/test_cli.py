@@ -1020,7 +1020,9 @@ class TestOutput:
         done = self.into(told, arguments, ">/dev/full")
 
         assert done.returncode == FAILED
-        assert said_in_one_line(done) == "esl-voicemail: [Errno 28] No space left on device"
+        assert said_in_one_line(done) == (
+            "esl-voicemail: [Errno 28] No space left on device; make room on its disk, and ask again"
+        )
 
     @pytest.mark.parametrize("arguments", ["mailbox list", "render MESSAGE"])
     def test_a_closed_output_is_no_error(self, told: Told, arguments: str) -> None:
