@@ -18,7 +18,7 @@ _FAINT, _BOLD = "2", "1"
 _NOT_RAW = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _BREAKING = re.compile(f"[{_NOT_RAW}]")
 # Go's logfmt takes a bare backslash for itself, others for an escape; in quotes all agree.
-_BARE = re.compile(rf"[^\s\"=\\\x00-\x20{_NOT_RAW}]+")
+_BARE = re.compile(rf"[^\s\"'=\\\x00-\x20{_NOT_RAW}]+")
 # Half a character, as of a file's name that is no UTF-8: JSON's readers may refuse it (RFC 8259, 8.2).
 _HALF = re.compile(r"[\ud800-\udfff]")
 

@@ -311,6 +311,7 @@ def test_no_value_is_longer_than_readers_of_lines_take(style, letter):
         ("a b", '"a b"'),
         ("a=b", '"a=b"'),
         ('"', '"\\""'),
+        ("'****op", '"\'****op"'),
         ("\n", '"\\n"'),
         ("a\\b", '"a\\\\b"'),
         ("Łódź", "Łódź"),
