@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from io import FileIO
 
 import gevent
 from gevent.event import Event
@@ -35,7 +36,7 @@ from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.composer import Composer
 from esl_voicemail.mail.transport import MaildirTransport, transport_of
 from esl_voicemail.probing import Probing
-from esl_voicemail.process import raise_descriptor_limit, say_crashes_in_one_line
+from esl_voicemail.process import raise_descriptor_limit, say_all_in_lines
 from esl_voicemail.pulse import Pulse
 from esl_voicemail.readiness import Readiness
 from esl_voicemail.recovery import Recovery
@@ -84,11 +85,12 @@ def build(config: Config, watch: Watch) -> Parts:
     clock = Clock()
     style = style_on(config.log.format, terminal=sys.stderr.isatty(), environment=os.environ)
     log_writer = LogWriter(
-        sys.stderr, lambda count: render(style, clock(), "error", "log_lines_dropped", {"count": count})
+        FileIO(sys.stderr.fileno(), "w", closefd=False),
+        lambda count: render(style, clock(), "error", "log_lines_dropped", {"count": count}),
     )
     log = Log(log_writer.write, clock, style=style, level=config.log.level, seconds=clock.seconds)
     telemetry = Telemetry(config.mailboxes, clock, log=log, mask_numbers=config.log.mask_numbers)
-    say_crashes_in_one_line(telemetry)
+    say_all_in_lines(telemetry)
     # Codecs have threads of their own: no call waits for the mail of another. More than there are processors
     # would only take turns, and hold the event loop up between them.
     processors = os.cpu_count() or 1
@@ -228,7 +230,7 @@ class App:
             self._guarded("supervision", self._supervision.run),
             self._guarded("watch", lambda: self._watch.run(parts.workers, self._signalled.set)),
         ]
-        # What the start has made stays: to look through it for garbage again and again holds the loop for 0.1 s.
+        # What the start made stays: to look through it for garbage holds the loop for 0.1 s each time.
         gc.collect()
         gc.freeze()
         listen, http = parts.listener.address, parts.http.address
@@ -283,6 +285,7 @@ class App:
         parts.mailboxes.update(config.mailboxes)
         for key in gone:
             del parts.mailboxes[key]
+        parts.telemetry.forget_mailboxes(gone)
         parts.probing.expect()
         parts.telemetry.reloaded(
             "taken",

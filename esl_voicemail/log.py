@@ -4,6 +4,7 @@ How a line looks is `logline`'s, where it goes `write`'s, what there is to say t
 """
 
 import re
+import traceback
 from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 
@@ -123,3 +124,9 @@ def _kind(level: str, event: str, fields: Mapping[str, Value]) -> Hashable:
         event,
         *((key, _ID.sub("", value) if isinstance(value, str) else value) for key, value in said),
     )
+
+
+def raised_at(error: BaseException) -> str:
+    """Return where an error was raised and by way of whom, the nearest first, as one line says it."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " < ".join(f"{one.filename.rpartition('/')[2]}:{one.lineno}" for one in reversed(frames))

@@ -15,19 +15,30 @@ _SHADES = {"debug": "2", "info": "32", "warning": "33", "error": "1;31"}
 _FAINT, _BOLD = "2", "1"
 
 # JSON lets these stand raw in a string; a terminal or a line reader takes some for the end of the line.
-_NOT_RAW = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_NOT_RAW = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _BREAKING = re.compile(f"[{_NOT_RAW}]")
-_BARE = re.compile(rf"[^\s\"=\x00-\x20{_NOT_RAW}]+")
+# Go's logfmt takes a bare backslash for itself, others for an escape; in quotes all agree.
+_BARE = re.compile(rf"[^\s\"'=\\\x00-\x20{_NOT_RAW}]+")
+# Half a character, as of a file's name that is no UTF-8: JSON's readers may refuse it (RFC 8259, 8.2).
+_HALF = re.compile(r"[\ud800-\udfff]")
+
+# journald cuts a line at 48 KiB (LineMax), Go's readers give up at 64; escaped, a character takes six.
+_CHARACTERS_AT_MOST = 1000
+# A shorter number may be any number, and up to five digits are an extension.
+_DIGITS_AT_LEAST, _DIGITS_AT_MOST = 6, 9
+# However people put it: a plus, and between the digits a blank, a dash or a bracket.
+_A_NUMBER = re.compile(r"(?<!\w)\+?\(?[0-9](?:[ ./()-]{0,2}[0-9]){5,}(?!\w)")
 
 
 def render(style: str, now: datetime, level: str, event: str, fields: Mapping[str, Value]) -> str:
     """Write an event in a style, `logfmt`, `colours` or `json`, without the line's end.
 
-    Unset fields are left out. `colours` is `logfmt` but for how a terminal shows it.
+    Unset fields are left out, and of a text no more than a thousand characters are said. `colours` is
+    `logfmt` but for how a terminal shows it.
     """
     stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
     said: dict[str, Value] = {"ts": stamp, "level": level, "event": event}
-    said |= {key: value for key, value in fields.items() if value is not None}
+    said |= {key: _bounded(value) for key, value in fields.items() if value is not None}
     if style == "json":
         return _escaped(json.dumps(said, ensure_ascii=False))
     written = {key: _logfmt(value) for key, value in said.items()}
@@ -56,6 +67,28 @@ def masked(number: str) -> str:
     if len(number) <= 5 and (not number or (number.isascii() and number.isdecimal())):
         return number
     return f"{number[: min(6, len(number) - 6)]}****{number[-2:]}" if len(number) > 6 else "****"
+
+
+def without(text: str, number: str) -> str:
+    """Mask a telephone number in what others say, however they group its digits, with its country or not."""
+    if len(number) > 5:
+        text = text.replace(number, masked(number))
+    digits = re.sub(r"\D", "", number, flags=re.ASCII)[-_DIGITS_AT_MOST:]
+    if len(digits) < _DIGITS_AT_LEAST:
+        return text
+    return re.sub(r"\W{0,2}".join(digits), masked(digits), text)
+
+
+def without_any(text: str) -> str:
+    """Mask whatever looks like a telephone number in what others say."""
+    return _A_NUMBER.sub(lambda found: masked(found[0]), text)
+
+
+def _bounded(value: Value) -> Value:
+    if not isinstance(value, str):
+        return value
+    whole = _HALF.sub("\ufffd", value)
+    return whole if len(whole) <= _CHARACTERS_AT_MOST else f"{whole[: _CHARACTERS_AT_MOST - 1]}…"
 
 
 def _logfmt(value: Value) -> str:

@@ -1,19 +1,18 @@
 """Log lines to a stream that may block: a native thread writes them, the service never waits.
 
 A pipe whose reader has stopped would otherwise hold the event loop, and with it every call. Lines beyond
-the bound, and those that a full disk refuses, are dropped and counted; how many is said in a line of its own
-once there is room. A line that was begun is finished then: none is broken.
+the bound are dropped, and so are those that the stream refuses, as a full disk does; how many is said in a
+line of its own once there is room. A line is UTF-8, whatever the locale, and never half a line.
 """
 
-import os
 from collections.abc import Callable
-from typing import TextIO
+from io import RawIOBase
 
 from gevent.monkey import get_original
 
 _WAITING_AT_MOST = 10_000
 _LAST_SECONDS = 2.0
-# Lines that come so close are written together: to wake a thread for each costs more than to write it.
+# Lines that come so close wait for each other: to wake a thread for each costs more than to write it.
 _GATHER_SECONDS = 0.02
 
 _Queue = get_original("queue", "SimpleQueue")
@@ -25,24 +24,15 @@ _sleep = get_original("time", "sleep")
 class LogWriter:
     """Takes lines from any greenlet; `dropped` words the line that says how many were lost."""
 
-    def __init__(self, stream: TextIO, dropped: Callable[[int], str]) -> None:
-        # Past the stream, whose buffer would keep what was refused, or not, and tell nobody.
-        stream.flush()
-        self._file = stream.fileno()
-        self._encoding = stream.encoding
+    def __init__(self, stream: RawIOBase, dropped: Callable[[int], str]) -> None:
+        self._stream = stream
         self._words = dropped
         self._waiting = _Queue()
-        # Each is counted by one thread alone.
-        self._dropped = self._refused = 0
+        self._dropped = 0
         self._begun = b""
         self._done = _allocate_lock()
         self._done.acquire()
         _start_thread(self._run, ())
-
-    @property
-    def dropped(self) -> int:
-        """How many lines are lost, and not said to be yet."""
-        return self._dropped + self._refused
 
     def write(self, line: str) -> None:
         """Have a line written, soon."""
@@ -60,36 +50,35 @@ class LogWriter:
         self._done.acquire(timeout=_LAST_SECONDS)
 
     def _run(self) -> None:
-        line = self._waiting.get()
-        while line is not None:
-            _sleep(_GATHER_SECONDS)
-            lines = [line]
-            while self._waiting.qsize() and (line := self._waiting.get()) is not None:
-                lines.append(line)
-            self._put(lines)
-            if line is not None:
-                line = self._waiting.get()
-        self._put([])
+        refused = 0
+        while (line := self._waiting.get()) is not None:
+            if not self._waiting.qsize():
+                _sleep(_GATHER_SECONDS)
+            if refused and self._takes(self._words(refused)):
+                refused = 0
+            # A log that cannot be written must not stop a call.
+            refused += not self._takes(line)
+        if refused:
+            self._takes(self._words(refused))
         self._done.release()
 
-    def _put(self, lines: list[str]) -> None:
-        """Write what was begun, how many were refused before, and lines; count those that are refused now."""
-        said = [self._words(self._refused), *lines] if self._refused else lines
-        text = self._begun + "".join(f"{one}\n" for one in said).encode(self._encoding, "backslashreplace")
-        at = self._taken(text)
-        in_a_line = text[at - 1 : at] != b"\n" if at else bool(self._begun)
-        end = text.index(b"\n", at) + 1 if in_a_line else at
-        self._begun = text[at:end]
-        left = text.count(b"\n", end)
-        # One more than the lines: how many were refused before is not said either.
-        self._refused = left if left <= len(lines) else self._refused + len(lines)
+    def _takes(self, line: str) -> bool:
+        """Write a line, unless nothing of it is taken; what is left of the one before comes first."""
+        self._begun = self._rest_of(self._begun)
+        if self._begun:
+            return False
+        whole = f"{line}\n".encode()
+        left = self._rest_of(whole)
+        if len(left) == len(whole):
+            return False
+        self._begun = left
+        return True
 
-    def _taken(self, text: bytes) -> int:
-        """Return how much of a text could be written: a log that cannot be must not stop a call."""
-        at = 0
+    def _rest_of(self, data: bytes) -> bytes:
+        """Write as much as the stream takes now and return the rest."""
         try:
-            while at < len(text):
-                at += os.write(self._file, text[at:])
-        except OSError:
+            while data and (taken := self._stream.write(data)):
+                data = data[taken:]
+        except (OSError, ValueError):
             pass
-        return at
+        return data

@@ -88,6 +88,10 @@ class CounterByMailbox:
             self._parts[mailbox] = Counter(self._name, self._text, self._names, registry=None)
         return self._parts[mailbox].labels(mailbox, *values)
 
+    def forget(self, mailbox: str) -> None:
+        """End a mailbox's series."""
+        self._parts.pop(mailbox, None)
+
     def collect(self) -> Iterator[Metric]:
         """Return the family part by part, each measured when it is asked for."""
         for part in tuple(self._parts.values()):
@@ -158,7 +162,9 @@ class Metrics:
         self.late = histogram(
             "event_loop_lag_seconds", "How late the event loop comes to what is due.", _LATE_BUCKETS
         )
-        self.reloads = counter("config_reloads_total", "Configurations read again at SIGHUP.", "result")
+        self.reloads = counter(
+            "config_reloads_total", "Configurations read again, changed or asked to.", "result"
+        )
         self.last_call = gauge(
             "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
         )
@@ -191,6 +197,11 @@ class Metrics:
                 self.calls.labels(mailbox, str(reason), str(result))
         for state in _CLOSED:
             self.messages.labels(mailbox, str(state))
+
+    def end(self, mailbox: str) -> None:
+        """End a mailbox's series, as it is no more."""
+        self.calls.forget(mailbox)
+        self.messages.forget(mailbox)
 
 
 class ProbeMetrics:

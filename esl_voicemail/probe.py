@@ -23,6 +23,7 @@ from esl_voicemail.audio.convert import pcm
 from esl_voicemail.checks import console_password
 from esl_voicemail.config import Config
 from esl_voicemail.config.sections import ConsoleSection, ProbeSection
+from esl_voicemail.config.source import EMBEDDED_NAME
 from esl_voicemail.config.values import Address
 from esl_voicemail.errors import (
     CannotReachError,
@@ -98,16 +99,14 @@ class Proof:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def prove(config: Config) -> Proof:
+def prove(config: Config, begun: Callable[[ProbeStage], None] = lambda _: None) -> Proof:
     """Place a trial call and follow it until its mail is accepted, or until the time limit.
 
-    ConfigError where no probe is configured.
+    `begun` is told of each stage. ConfigError where no probe is configured.
     """
     if config.probe is None:
-        raise ConfigError(
-            [f"{config.at('probe')}: is not configured; add `probe: {{to: ADDRESS}}`, which nobody reads"]
-        )
-    trial = _Trial(config, config.probe)
+        raise ConfigError([_to_add(config)])
+    trial = _Trial(config, config.probe, begun)
     began = time.monotonic()
     stage, why = None, ""
     try:
@@ -119,12 +118,24 @@ def prove(config: Config) -> Proof:
     )
 
 
+def _to_add(config: Config) -> str:
+    """Say what makes a probe of a configuration without one; a Maildir needs no address."""
+    section = "{}" if config.maildir is not None else "{to: ADDRESS}"
+    where = "to ./voicemail.yaml" if config.source.name == EMBEDDED_NAME else "there"
+    unread = "" if config.maildir is not None else ", an address that nobody reads,"
+    return (
+        f"{config.at('probe')}: is not configured; add the line `probe: {section}`{unread} {where} "
+        "and restart the service"
+    )
+
+
 class _Trial:
     """One call and what became of it."""
 
-    def __init__(self, config: Config, probe: ProbeSection) -> None:
+    def __init__(self, config: Config, probe: ProbeSection, begun: Callable[[ProbeStage], None]) -> None:
         self._config = config
         self._probe = probe
+        self._begun = begun
         self._end = time.monotonic() + probe.limit_seconds
         self.call_id = str(uuid.uuid4())
         self.message_id = ""
@@ -134,6 +145,7 @@ class _Trial:
 
     def run(self) -> str:
         """Return the words by which the mail was accepted; StageError."""
+        self._begun(ProbeStage.CALL)
         if self._probe.switch is None:
             self._call_by_stand_in()
         try:
@@ -143,8 +155,10 @@ class _Trial:
         try:
             if self._probe.switch is not None:
                 self._call_by_switch(self._probe.switch, reader)
+            self._begun(ProbeStage.RECORDING)
             story = self._kept(reader)
             self._compare(ProbeStage.RECORDING, story.recording or Path())
+            self._begun(ProbeStage.DELIVERY)
             return self._delivered(reader)
         except JournalError as error:
             raise StageError(ProbeStage.RECORDING, str(error)) from error

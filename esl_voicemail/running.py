@@ -36,6 +36,18 @@ def locked(directory: Path) -> Iterator[None]:
         yield
 
 
+def is_served(directory: Path) -> bool:
+    """Whether a server works on a storage directory; for a moment, none could begin to."""
+    try:
+        with (directory / LOCK_FILE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def announced(directory: Path, listen: Address, http: Address) -> Iterator[None]:
     """Say where the server listens for as long as it does: port 0 has become a number."""
@@ -52,10 +64,13 @@ def announced(directory: Path, listen: Address, http: Address) -> Iterator[None]
             path.unlink(missing_ok=True)
 
 
-def listening(directory: Path, on: Literal["listen", "http"] = "listen") -> Address | None:
-    """Return where the server of a storage directory listens, or None when none says so."""
+def listening(directory: Path, what: Literal["listen", "http"] = "listen") -> Address | None:
+    """Return where the server of a storage directory listens, or None when none says so.
+
+    `what`: `listen` for calls, `http` for what is asked about it.
+    """
     try:
-        host, _, port = str(json.loads((directory / STATE_FILE).read_text())[on]).rpartition(":")
+        host, _, port = str(json.loads((directory / STATE_FILE).read_text())[what]).rpartition(":")
         return Address(host.strip("[]"), int(port)) if host else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -149,8 +149,7 @@ class Session:
             if mailbox is None:
                 return CallResult.UNKNOWN_MAILBOX, f"no mailbox {self._named!r} and none named {DEFAULT!r}"
             if self._named:
-                why = f"no mailbox {self._named!r}; using {DEFAULT!r}"
-                desk.telemetry.trouble("unknown_mailbox", why, call=self._channel.call_id)
+                desk.telemetry.unknown_mailbox(self._named, DEFAULT, self._channel.call_id)
         try:
             self._call, self._mailbox = arrival.read_call(headers, mailbox, desk.clock()), mailbox
         except ValueError as error:

@@ -4,7 +4,6 @@ No caller's data in a label, no secret anywhere, telephone numbers masked unless
 the probe's calls do has its lines; in metrics that tell of callers it counts only by its mailbox's own label.
 """
 
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -12,8 +11,9 @@ from datetime import datetime
 import gevent
 from prometheus_client import CollectorRegistry
 
-from esl_voicemail.log import Log
-from esl_voicemail.logline import Value, masked
+from esl_voicemail.log import Log, raised_at
+from esl_voicemail.logline import Value
+from esl_voicemail.masking import Masking
 from esl_voicemail.metrics import PROBED, RESULT_OF, UNKNOWN, Metrics, ProbeMetrics, set_up_fault, smtp_class
 from esl_voicemail.model import (
     PROBE,
@@ -48,7 +48,7 @@ class Telemetry:
         self._metrics = Metrics(self.registry)
         self._clock = clock
         self._log = log.say
-        self._mask = mask_numbers
+        self._masking = Masking(mask_numbers)
         self._labels: set[str] = set()
         self._probe: ProbeMetrics | None = None
         self._accepted_at: datetime | None = None
@@ -100,12 +100,17 @@ class Telemetry:
     def know_mailboxes(self, mailboxes: Iterable[str]) -> None:
         """Begin the series of mailboxes at 0, one after the other; only these may stand in a label."""
         for mailbox in mailboxes:
-            if mailbox in self._labels:
-                continue
-            self._labels.add(mailbox)
-            self._metrics.begin(mailbox)
-            # Hundreds take most of a second, which no call should wait for.
-            gevent.sleep(0)
+            if mailbox not in self._labels:
+                self._labels.add(mailbox)
+                self._metrics.begin(mailbox)
+                # Hundreds take most of a second, which no call should wait for.
+                gevent.sleep(0)
+
+    def forget_mailboxes(self, mailboxes: Iterable[str]) -> None:
+        """End the series of mailboxes that are no more; what still comes of them is counted as unknown."""
+        for mailbox in mailboxes:
+            self._labels.discard(mailbox)
+            self._metrics.end(mailbox)
 
     def reloaded(self, result: str, **fields: Value) -> None:
         """A new configuration was taken or refused."""
@@ -122,13 +127,12 @@ class Telemetry:
 
     def crashed(self, event: str, error: BaseException, **fields: Value) -> None:
         """Say that something failed which nobody foresaw, with where, on one line."""
-        frames = traceback.extract_tb(error.__traceback__)[-4:]
-        where = " < ".join(
-            f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
-        )
-        self._log(
-            "error", event, {**fields, "why": one_line(f"{type(error).__name__}: {error}", 300), "at": where}
-        )
+        why = one_line(f"{type(error).__name__}: {error}", 300)
+        self._log("error", event, {**fields, "why": why, "at": raised_at(error)})
+
+    def warned(self, by: str, words: str) -> None:
+        """Say what a library has to say, which it would have printed."""
+        self._log("warning", "warned", {"by": one_line(by, 100), "why": one_line(words, 300)})
 
     def probed(
         self, failed_at: ProbeStage | None, duration_ms: int, why: str, call: str = "", message: str = ""
@@ -147,6 +151,11 @@ class Telemetry:
         """A connection was closed before it became a call, or was a call too many."""
         self._metrics.peers_refused.labels(why).inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
+
+    def unknown_mailbox(self, named: str, used: str, call_id: str) -> None:
+        """A call came for a mailbox that is not configured, by name or number, and another one takes it."""
+        why = self._masking.said(f"no mailbox {named!r}; using {used!r}", None)
+        self.trouble("unknown_mailbox", why, call=call_id)
 
     def call_moved(self, call_id: str, left: str, entered: str) -> None:
         """A call went from one stage to the next; empty is outside the service's hands."""
@@ -193,8 +202,8 @@ class Telemetry:
             {
                 "call": call.call_id if call else call_id or None,
                 "message": message,
-                "mailbox": call.mailbox if call else mailbox or None,
-                "caller": self._number(call),
+                "mailbox": call.mailbox if call else self._masking.said(mailbox, None) or None,
+                "caller": self._masking.caller(call),
                 "dialled": call.dialled if call else None,
                 "reason": reason if call else None,
                 "result": result.value,
@@ -203,7 +212,7 @@ class Telemetry:
                 "heard": hearing.content.value if hearing else None,
                 "speech_ms": hearing.speech_ms if hearing else None,
                 "duration_ms": duration_ms,
-                "why": one_line(why, 300) or None,
+                "why": one_line(self._masking.said(why, call), 300) or None,
             },
         )
 
@@ -245,7 +254,7 @@ class Telemetry:
                 "mailbox": call.mailbox,
                 "result": result.value,
                 "duration_ms": duration_ms,
-                "why": one_line(why, 300) or None,
+                "why": one_line(self._masking.said(why, call), 300) or None,
             },
         )
 
@@ -288,7 +297,7 @@ class Telemetry:
                 "attempt": attempt.number,
                 "result": RESULT_OF[type(verdict)],
                 "code": verdict.code,
-                "reply": verdict.reply,
+                "reply": self._masking.said(verdict.reply, attempt.voicemail.call),
                 "next_try": None if due_at is None else f"{due_at:%Y-%m-%dT%H:%M:%SZ}",
                 "duration_ms": duration_ms,
                 "why": why or None,
@@ -323,13 +332,6 @@ class Telemetry:
         """Recovery set something right."""
         self._metrics.recovered.labels(kind).inc(count)
         self._log("warning", "recovered", {"result": kind, "count": count if count > 1 else None, **fields})
-
-    def _number(self, call: Call | None) -> str | None:
-        if call is None:
-            return None
-        if call.caller.withheld:
-            return "withheld"
-        return masked(call.caller.number) if self._mask else call.caller.number
 
 
 _EXPECTED = {

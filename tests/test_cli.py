@@ -356,7 +356,7 @@ class TestCheck:
         done = command("check", folder=tmp_path)
 
         assert (done.returncode, done.stderr) == (OK, "")
-        assert done.stdout == "embedded defaults: ok, 1 mailboxes, 1 recipients\n"
+        assert done.stdout.splitlines()[-1] == "embedded defaults: ok, 1 mailbox, 1 recipient"
         assert list(tmp_path.iterdir()) == []
 
     def test_a_file_that_is_ok_is_named(self, tmp_path: Path) -> None:
@@ -366,8 +366,72 @@ class TestCheck:
         here = command("check", folder=tmp_path)
         named = command("check", "--config", "other.yaml", folder=tmp_path)
 
-        assert here.stdout == "voicemail.yaml: ok, 1 mailboxes, 1 recipients\n"
-        assert named.stdout == "other.yaml: ok, 2 mailboxes, 3 recipients\n"
+        assert here.stdout.splitlines()[-1] == "voicemail.yaml: ok, 1 mailbox, 1 recipient"
+        assert named.stdout.splitlines()[-1] == "other.yaml: ok, 2 mailboxes, 3 recipients"
+
+    def test_the_probe_s_mailbox_is_nobody_s(self, tmp_path: Path) -> None:
+        (tmp_path / "voicemail.yaml").write_text(f"probe: {{}}\n{SALES}")
+
+        done = command("check", folder=tmp_path)
+
+        assert done.stdout.splitlines()[-1] == "voicemail.yaml: ok, 1 mailbox, 1 recipient"
+
+    def test_what_nobody_asked_the_switch_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "voicemail.yaml").write_text(SALES)
+
+        done = command("check", folder=tmp_path)
+
+        assert (
+            "voicemail.yaml:1: storage.recordings: note: the switch was not asked whether it can write there, "
+            "read the greetings and reach 127.0.0.1:8084; ask it by --switch HOST:PORT\n"
+        ) in done.stdout
+
+    @pytest.mark.parametrize("setting", ["listen", "http"])
+    def test_a_port_that_another_program_has_is_69(self, tmp_path: Path, setting: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            settings: dict[str, Any] = {"listen": "127.0.0.1:0", "http": {"listen": "127.0.0.1:0"}}
+            settings[setting] = address if setting == "listen" else {"listen": address}
+            (tmp_path / "voicemail.yaml").write_text(yaml.safe_dump(settings))
+
+            done = command("check", folder=tmp_path)
+
+        trail, line = ("listen", 3) if setting == "listen" else ("http.listen", 2)
+        assert (done.returncode, done.stdout) == (UNAVAILABLE, "")
+        assert said_in_one_line(done) == (
+            f"voicemail.yaml:{line}: {trail}: cannot listen on {address}: Address already in use; "
+            "is another server running?"
+        )
+
+    @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+    def test_an_address_of_another_machine_is_69(self, tmp_path: Path, host: str) -> None:
+        (tmp_path / "voicemail.yaml").write_text(f"listen: {host}:8084\n")
+
+        done = command("check", folder=tmp_path)
+
+        assert (done.returncode, done.stdout) == (UNAVAILABLE, "")
+        said = said_in_one_line(done)
+        assert said.startswith(f"voicemail.yaml:1: listen: cannot listen on {host}:8084: ")
+        assert said.endswith("; name an address of this machine")
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_where_our_own_service_runs_it_may(self, tmp_path: Path, host: str) -> None:
+        with running(tmp_path) as service:
+            for name, port in (("own", service.address[1]), ("http", service.http.rpartition(":")[2])):
+                settings = (
+                    {"listen": f"{host}:{port}"} if name == "own" else {"http": {"listen": f"{host}:{port}"}}
+                )
+                (tmp_path / "same.yaml").write_text(
+                    yaml.safe_dump(settings | {"storage": {"directory": "var"}})
+                )
+                done = command("check", "--config", "same.yaml", folder=tmp_path)
+                assert (done.returncode, done.stderr) == (OK, "")
+            # Another service's own port is no port of this one, whatever an earlier server has left.
+            state = (tmp_path / "var" / "serve.json").read_text()
+            (tmp_path / "other" / "var").mkdir(parents=True)
+            (tmp_path / "other" / "var" / "serve.json").write_text(state)
+            (tmp_path / "other" / "voicemail.yaml").write_text(f"listen: 127.0.0.1:{service.address[1]}\n")
+            assert command("check", folder=tmp_path / "other").returncode == UNAVAILABLE
 
     def test_asking_a_mail_server_needs_one(self, tmp_path: Path) -> None:
         (tmp_path / "voicemail.yaml").write_text(SALES)
@@ -958,7 +1022,9 @@ class TestOutput:
         done = self.into(told, arguments, ">/dev/full")
 
         assert done.returncode == FAILED
-        assert said_in_one_line(done) == "esl-voicemail: [Errno 28] No space left on device"
+        assert said_in_one_line(done) == (
+            "esl-voicemail: [Errno 28] No space left on device; make room on its disk, and ask again"
+        )
 
     @pytest.mark.parametrize("arguments", ["mailbox list", "render MESSAGE"])
     def test_a_closed_output_is_no_error(self, told: Told, arguments: str) -> None:

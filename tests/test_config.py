@@ -881,7 +881,7 @@ class TestDefaults:
         assert list(config.mailboxes) == ["default"]
         assert config.mailboxes["default"].notify_empty == "never"
         assert [str(to) for to in config.mailboxes["default"].recipients] == ["voicemail@localhost"]
-        assert config.at("listen") == "embedded defaults:1: listen"
+        assert config.at("listen") == "embedded defaults: listen"
 
     @pytest.mark.parametrize("text", ["", "# nothing yet\n", "mailboxes:\n", "log: {format: json}\n"])
     def test_a_file_without_mailboxes_has_the_default_one(self, path: Path, text: str) -> None:

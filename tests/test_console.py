@@ -74,9 +74,12 @@ def test_any_answer_is_one_line_that_a_terminal_may_see(text: bytes) -> None:
     [
         ((RUDE,), "takes no commands from this machine"),
         ((ASKS, REFUSES), "refuses the password"),
-        ((ASKS, LEAVES), "closed the connection"),
-        ((ASKS,), "closed the connection"),
-        ((b"220 mail.example.com ESMTP\r\n",), "closed the connection"),
+        ((ASKS, LEAVES), "closed the connection; is that the port of its event_socket.conf.xml"),
+        ((ASKS,), "closed the connection; is that the port of its event_socket.conf.xml"),
+        (
+            (b"220 mail.example.com ESMTP\r\n",),
+            "closed the connection; is that the port of its event_socket.conf.xml",
+        ),
         ((b"Content-Type: x\nContent-Length: -5\n\n",), "is no event socket"),
     ],
 )
@@ -90,7 +93,7 @@ def test_a_switch_that_takes_no_commands_is_told_of_in_one_line(says: tuple[byte
 def test_a_silent_one_is_waited_for_no_longer_than_said() -> None:
     with (
         switch(b"\n", then=lambda connection: connection.recv(1)) as address,
-        pytest.raises(CannotReachError, match="is silent for 0 s"),
+        pytest.raises(CannotReachError, match="is silent for 0 s; is that the port"),
     ):
         Console(address, "secret", seconds=0.2)
 
@@ -98,7 +101,9 @@ def test_a_silent_one_is_waited_for_no_longer_than_said() -> None:
 def test_one_that_is_away_is_told_of() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = Address(*free.getsockname())
-    with pytest.raises(CannotReachError, match="Connection refused"):
+    with pytest.raises(
+        CannotReachError, match="Connection refused; is mod_event_socket loaded, and does it listen there"
+    ):
         Console(address, "secret")
 
 

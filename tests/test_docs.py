@@ -4,8 +4,10 @@ import configparser
 import json
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
+import tarfile
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +53,7 @@ SHOWN = "\n".join((ROOT / page).read_text() for page in GUIDES)
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^    esl-voicemail (.+?)(?: +# .*)?$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
+needs_sqlite = pytest.mark.skipif(shutil.which("sqlite3") is None, reason="no sqlite3 on this machine")
 BARE = "mailboxes: {default: {recipients: [a@example.com]}}\n"
 
 
@@ -173,17 +176,71 @@ def test_the_image_is_made_of_what_is_there_and_its_process_is_not_root() -> Non
     assert parser().parse_args(asked[1:]).run
 
 
-def test_a_backup_as_shown_of_a_running_service_holds_its_calls(service: Service, tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text()
-    (copying,) = re.findall(r'(?m)^sqlite3 \S+ "(VACUUM INTO .+)"$', page)
-    ended = service.call(TrialCaller(speech=tone(2.0)))
-    copy = tmp_path / "copy.sqlite"
-    with closing(sqlite3.connect(tmp_path / "var" / "journal.sqlite")) as journal:
-        journal.execute(re.sub("'.*'", f"'{copy}'", copying))
-    with closing(sqlite3.connect(copy)) as journal:
-        assert journal.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        dumped = "\n".join(journal.iterdump())
-    assert ended.call_id in dumped
+@needs_sqlite
+class TestBackup:
+    """The script that is shown, with folders of the test's own and as the user who runs it."""
+
+    @staticmethod
+    def back_up(folder: Path) -> tuple[int, str, str]:
+        [script] = [block for block in blocks("sh") if "VACUUM INTO" in block]
+        backup = folder / "backup"
+        backup.mkdir(exist_ok=True)
+        for shown, here in (
+            ("runuser -u voicemail -- ", ""),
+            ("install -d -o voicemail -g voicemail -m 700", "install -d -m 700"),
+            ("/var/lib/esl-voicemail", f"{folder}/var"),
+            ("/var/spool/voicemail", f"{folder}/var/recordings"),
+            ("/var/backups/esl-voicemail", str(backup)),
+            ("etc/esl-voicemail", f"{folder}/voicemail.yaml".removeprefix("/")),
+        ):
+            assert shown in script
+            script = script.replace(shown, here)
+        done = subprocess.run(["sh"], input=script, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_of_a_running_service_holds_its_calls_and_their_audio(
+        self, service: Service, tmp_path: Path
+    ) -> None:
+        ended = service.call(TrialCaller(speech=tone(2.0)))
+        service.mails()
+
+        code, printed, errors = self.back_up(tmp_path)
+
+        assert (code, errors) == (0, "")
+        assert re.fullmatch(r"1 calls, the newest of [0-9-]+ [0-9:]+\nok\n", printed)
+        with closing(sqlite3.connect(tmp_path / "backup" / "journal.sqlite")) as journal:
+            assert ended.call_id in "\n".join(journal.iterdump())
+        with tarfile.open(tmp_path / "backup" / "files.tar") as files:
+            names = {Path(name).name for name in files.getnames()}
+        assert {"voicemail.yaml", "recordings.id", Path(ended.recording).name} <= names
+        assert not {"journal.sqlite", "journal.sqlite-wal", "lock", "serve.json"} & names
+
+    def test_again_and_of_a_service_that_is_stopped_too(self, service: Service, tmp_path: Path) -> None:
+        service.call(TrialCaller(speech=tone(2.0)))
+        service.mails()
+        assert self.back_up(tmp_path)[0] == 0
+        assert service.stop() == 0
+
+        code, printed, errors = self.back_up(tmp_path)
+
+        assert (code, printed[:8], errors) == (0, "1 calls,", "")
+
+    @pytest.mark.parametrize("journal", [None, b""], ids=["no journal", "an empty file"])
+    def test_of_no_journal_fails_makes_none_and_leaves_the_copy_before(
+        self, tmp_path: Path, journal: bytes | None
+    ) -> None:
+        (tmp_path / "var").mkdir()
+        (tmp_path / "backup").mkdir()
+        (tmp_path / "backup" / "journal.sqlite").write_text("yesterday's")
+        if journal is not None:
+            (tmp_path / "var" / "journal.sqlite").write_bytes(journal)
+
+        code, printed, errors = self.back_up(tmp_path)
+
+        assert (code != 0, printed) == (True, "")
+        assert "unable to open database" in errors or "no such table: voicemails" in errors
+        assert (tmp_path / "var" / "journal.sqlite").exists() == (journal is not None)
+        assert (tmp_path / "backup" / "journal.sqlite").read_text() == "yesterday's"
 
 
 @pytest.mark.parametrize("block", blocks("xml"))

@@ -1,6 +1,7 @@
 """What the service says over HTTP, to clients that mean well and to those that do not."""
 
 import random
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -74,6 +75,15 @@ def serve() -> Iterator[Serve]:
             return server
 
         yield started
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """Room for the sockets of many clients and their server."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
@@ -418,6 +428,51 @@ def test_clients_that_drip_keep_no_other_from_its_answer(serve, clients, request
         assert ask(server, "/healthz") == (200, "ok\n")
         stop.set()
         gevent.joinall(drips)
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /metrics HTTP/1.1\r\nHost: loc"], ids=["silent", "half"])
+def test_a_scrape_gets_in_while_a_thousand_clients_that_ask_nothing_come_again_and_again(
+    serve, descriptors, beginning
+):
+    registry = CollectorRegistry()
+    Gauge("apples", "In the basket.", registry=registry).set(3)
+    server = serve(registry)
+    stop, came = Event(), 0
+
+    def idle() -> None:
+        nonlocal came
+        while not stop.is_set():
+            with suppress(OSError), connect(server) as client:
+                came += 1
+                client.sendall(beginning)
+                read_all(client)
+
+    clients = [gevent.spawn(idle) for _ in range(1000)]
+    with gevent.Timeout(60):
+        while came < 1000:
+            gevent.sleep(0.01)
+        # Prometheus waits for ten seconds.
+        for _ in range(3):
+            with gevent.Timeout(8):
+                status, body = ask(server, "/metrics")
+            assert (status, "apples 3.0" in body) == (200, True)
+        stop.set()
+        gevent.killall(clients)
+
+
+def test_an_answer_that_takes_long_is_not_cut_off_because_others_ask_nothing(serve, descriptors):
+    class Slow:
+        def collect(self) -> Iterator[Any]:
+            gevent.sleep(2.0)  # how slow it is
+            return iter(())
+
+    registry = CollectorRegistry()
+    registry.register(Slow())  # type: ignore[arg-type]
+    server = serve(registry)
+    with ExitStack() as held, gevent.Timeout(30):
+        for _ in range(300):
+            held.enter_context(closing(connect(server)))
+        assert ask(server, "/metrics")[0] == 200
 
 
 def test_a_client_that_asks_again_and_again_is_served_beyond_one_requests_time(serve):

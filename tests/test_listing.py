@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -19,7 +19,7 @@ from esl_voicemail.cli import run
 from esl_voicemail.cli.following import News
 from esl_voicemail.journal import JournalReader
 from esl_voicemail.journal.listing import Summary, Wanted
-from esl_voicemail.model import DeliveryState, VoicemailState
+from esl_voicemail.model import PROBE, DeliveryState, VoicemailState
 from esl_voicemail.verdict import Bounced, Delivered, Held
 from tests.support.archive import ANNA, CALLER, JAN, OPERATOR, Archive
 from tests.support.service import until
@@ -87,6 +87,27 @@ class TestWhichCalls:
         archive.sql("UPDATE voicemails SET callback = '601234567' WHERE message_id = ?", left)
 
         assert listed("--caller", CALLER) == [left]
+
+    def test_who_withheld_his_number_is_found_by_that(self, archive: Archive, listed: Listed) -> None:
+        withheld, forgotten = archive.keep(""), archive.keep("")
+        archive.keep()
+        unknown = archive.keep("")
+        archive.sql("UPDATE voicemails SET caller_withheld = 1 WHERE message_id != ?", unknown)
+        archive.sql("UPDATE voicemails SET forgotten_at = 1 WHERE message_id = ?", forgotten)
+
+        for word in ("withheld", "Anonymous"):
+            assert listed("--caller", word) == [withheld]
+
+    def test_a_name_that_nobody_called_by_is_said_to_be_none(
+        self, archive: Archive, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        archive.keep(name="Anna")
+        config = str(archive.folder / "voicemail.yaml")
+
+        assert run(["messages", "list", "--caller", "Anna", "--config", config]) == 1
+        assert capsys.readouterr().err == (
+            "no call of 'Anna': --caller takes a number or `withheld`; callers' names are not looked for\n"
+        )
 
     @pytest.mark.parametrize("name", ["anna.k@example.com", "Łucja", "1001"])
     def test_a_caller_without_a_number_is_found_by_his_name(
@@ -166,7 +187,7 @@ class TestWhichCalls:
 
         assert run(["messages", "list", "--config", str(archive.folder / "voicemail.yaml"), *asked]) == 1
         assert capsys.readouterr().err == (
-            "--since 2026-11-23 is 2026-11-23 00:00, --until 2026-11-20 12:00 is 2026-11-20 12:00: "
+            "--since 2026-11-23 is 2026-11-23 00:00+01, --until 2026-11-20 12:00 is 2026-11-20 12:00+01: "
             "no call can lie between; turn them round\n"
         )
 
@@ -242,7 +263,9 @@ class TestIndexes:
 
 
 class TestTable:
-    @pytest.mark.parametrize(("columns", "lines_each"), [(200, 1), (125, 1), (124, 2), (80, 2), (40, 2)])
+    @pytest.mark.parametrize(
+        ("columns", "lines_each"), [(200, 1), (131, 1), (130, 2), (80, 2), (60, 2), (40, 2)]
+    )
     def test_it_is_no_wider_than_the_terminal(self, archive: Archive, columns: int, lines_each: int) -> None:
         archive.keep(name="A name that is far longer than there is room for, 日本")
         archive.discard()
@@ -252,6 +275,50 @@ class TestTable:
         assert len(lines) == 3 * lines_each
         assert max(map(width, lines)) <= columns
         assert "discarded" in lines[lines_each + lines_each - 1]
+
+    @pytest.mark.parametrize("columns", [40, 60, 80, 131])
+    def test_who_called_and_the_id_to_ask_by_are_whole_on_every_terminal(
+        self, archive: Archive, columns: int
+    ) -> None:
+        message_id = archive.keep(name="")
+
+        said = on_terminal(archive.folder, columns, "messages", "list")
+
+        assert CALLER in said
+        assert message_id in said
+
+    def test_all_times_are_of_one_zone_with_its_offset_and_are_found_as_they_are_shown(
+        self, archive: Archive, listed: Listed, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        config = archive.folder / "voicemail.yaml"
+        config.write_text(config.read_text().replace("region: DE", "region: DE, timezone: Asia/Kolkata"))
+        kept = []
+        # 02:30 comes twice in that night.
+        for minutes, mailbox in enumerate(["sales", "berlin", "sales", "berlin"]):
+            at(archive, datetime(2026, 10, 25, 0, 30, tzinfo=UTC) + timedelta(minutes=30 * minutes))
+            kept.append(archive.keep(mailbox=mailbox))
+
+        def shown(*arguments: str) -> list[str]:
+            assert run(["messages", "list", "--config", str(config), *arguments]) == 0
+            return [line[28:50].rstrip() for line in capsys.readouterr().out.splitlines()[1:]][::-1]
+
+        times = shown()
+        assert times == [f"2026-10-25 0{time}" for time in ("2:30+02", "2:00+01", "2:30+01", "3:00+01")]
+        assert shown("--mailbox", "berlin") == ["2026-10-25 06:30+05:30", "2026-10-25 07:30+05:30"]
+        for n, time in enumerate(times):
+            assert listed("--since", time) == kept[n:][::-1]
+            assert listed("--until", time) == kept[:n][::-1]
+
+    def test_the_probe_s_calls_keep_to_their_column(
+        self, archive: Archive, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        archive.keep(mailbox=PROBE)
+        archive.keep()
+
+        config = str(archive.folder / "voicemail.yaml")
+        assert run(["messages", "list", "--probes", "--config", config]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.index("CALLER" if n == 0 else CALLER) for n, line in enumerate(lines)] == [66] * 3
 
     def test_what_is_not_for_a_terminal_is_whole(
         self, archive: Archive, capsys: pytest.CaptureFixture[str]

@@ -20,7 +20,6 @@ from ulid import ULID
 
 from esl_voicemail.log import ALWAYS_SAID, Log
 from esl_voicemail.logline import LEVELS, render, style_on
-from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.repeats import KINDS_AT_MOST, LONGEST_SECONDS, Repeats
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support.service import Service, parse_logfmt, running, settled, until
@@ -268,46 +267,3 @@ class TestRepeats:
             said[one] += times
         assert said == Counter(kind for kind, _ in happened)
         assert repeats.rest() == []
-
-
-class TestWriter:
-    def test_lines_that_a_full_device_refuses_are_counted_and_said_once_it_is_back(self, tmp_path: Path):
-        back = (tmp_path / "log").open("w")
-        with Path("/dev/full").open("w") as stream, back:
-            writer = LogWriter(stream, "dropped={}".format)
-            for n in range(5):
-                writer.write(f"n={n}")
-            until(lambda: writer.dropped == 5, "all are refused")
-            os.dup2(back.fileno(), stream.fileno())
-            writer.write("n=5")
-            until(lambda: writer.dropped == 0, "it is said")
-            writer.write("n=6")
-            writer.close()
-        assert (tmp_path / "log").read_text() == "dropped=5\nn=5\nn=6\n"
-
-    def test_what_was_refused_is_said_at_the_end_if_not_before(self, tmp_path: Path):
-        back = (tmp_path / "log").open("w")
-        with Path("/dev/full").open("w") as stream, back:
-            writer = LogWriter(stream, "dropped={}".format)
-            writer.write("n=0")
-            until(lambda: writer.dropped == 1, "it is refused")
-            os.dup2(back.fileno(), stream.fileno())
-            writer.close()
-        assert (tmp_path / "log").read_text() == "dropped=1\n"
-
-    def test_a_line_that_was_begun_is_finished_and_none_is_broken(self):
-        """A pipe that does not wait takes what there is room for, as a disk does that runs full."""
-        ours, theirs = os.pipe()
-        os.set_blocking(theirs, False)
-        long = "x" * 200_000
-        with os.fdopen(ours, "rb") as reader, os.fdopen(theirs, "w") as stream:
-            writer = LogWriter(stream, "dropped={}".format)
-            writer.write(f"n=0 why={long}")
-            writer.write("n=1")
-            writer.write("n=2")
-            until(lambda: writer.dropped == 2, "two are refused")
-            os.set_blocking(theirs, True)
-            writer.write("n=3")
-            said = [reader.readline().decode() for _ in range(3)]
-            writer.close()
-        assert said == [f"n=0 why={long}\n", "dropped=2\n", "n=3\n"]

@@ -1,6 +1,7 @@
 """Proof of life: a trial call becomes a mail, and where it does not, the probe says at which stage."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from esl_voicemail.trial.caller import TrialCaller
 from tests.support.service import Service, command, running, settled, until
 from tests.support.smtp import ScriptedSmtp
 from tests.support.speech import tone
+from tests.support.terminal import on_terminal
 
 BOXES = {"default": {"recipients": ["anna@example.com"]}}
 RARELY = {"every_minutes": 1440}
@@ -133,10 +135,39 @@ def test_without_a_service_a_probe_says_that_nobody_answers(tmp_path: Path) -> N
     assert "no service answers at 127.0.0.1:1" in found.stderr
 
 
-def test_where_none_is_configured_a_probe_says_what_to_add(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            None,
+            "embedded defaults: probe: is not configured; add the line `probe: {}` to ./voicemail.yaml and",
+        ),
+        ({}, "voicemail.yaml:1: probe: is not configured; add the line `probe: {}` there and"),
+        (
+            {"mail": {"from": "vm@example.com", "smtp": {"host": "localhost"}}},
+            "voicemail.yaml:1: probe: is not configured; add the line `probe: {to: ADDRESS}`, an address "
+            "that nobody reads, there and",
+        ),
+    ],
+)
+def test_where_none_is_configured_a_probe_says_what_to_add(
+    tmp_path: Path, settings: dict[str, object] | None, said: str
+) -> None:
+    if settings is not None:
+        (tmp_path / "voicemail.yaml").write_text(yaml.safe_dump({"mailboxes": BOXES, **settings}))
     found = command("probe", folder=tmp_path)
-    assert found.returncode == 78
-    assert "add `probe:" in found.stderr
+    assert (found.returncode, found.stderr) == (78, f"{said} restart the service\n")
+
+
+def test_what_a_probe_says_to_add_makes_one(tmp_path: Path) -> None:
+    with running(tmp_path, {"probe": {}, "mailboxes": BOXES}) as service:
+        found = command("probe", folder=service.folder)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_a_terminal_sees_which_stage_a_probe_is_at(probed: Service) -> None:
+    said = on_terminal(probed.folder, 80, "probe", "--config", str(probed.config))
+    assert re.search(r"\rcall ….*\rrecording ….*\rdelivery ….*\r *\rprobe: well after", said)
 
 
 def test_a_probe_of_a_service_that_has_none_reaches_nobody_s_mailbox(service: Service) -> None:

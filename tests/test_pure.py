@@ -1,6 +1,6 @@
 """The parts that know no clock and no disk: when to try again, when it is open, how a line is written."""
 
-import json
+import re
 import unicodedata
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from esl_voicemail.backoff import Schedule, next_try
 from esl_voicemail.hours import DAYS, Span, is_open, parse_week, public_holidays
-from esl_voicemail.logline import masked, render
+from esl_voicemail.logline import masked, render, without, without_any
 from esl_voicemail.model import one_line
-from tests.support.service import parse_logfmt
+from tests.support.service import parse_json, parse_logfmt
 
 NOW = datetime(2026, 7, 15, 10, 30, tzinfo=UTC)
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -241,7 +241,7 @@ NASTY = [
 values = st.one_of(
     st.sampled_from(NASTY),
     st.text(st.characters(exclude_categories=[])),
-    st.integers(),
+    st.integers(-(2**53), 2**53),
     st.booleans(),
     st.floats(allow_nan=False, allow_infinity=False),
     st.none(),
@@ -259,8 +259,8 @@ def as_text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
-    # JSON writes a lone surrogate as an escape, and a pair of them reads back as the one character.
-    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    text = re.sub("[\ud800-\udfff]", "\ufffd", str(value))
+    return text if len(text) <= 1000 else text[:999] + "…"
 
 
 def one_printable_line(line: str) -> bool:
@@ -290,7 +290,17 @@ def test_any_value_makes_one_json_line_that_reads_back(fields):
         for key, value in fields.items()
         if value is not None
     }
-    assert json.loads(line) == wanted
+    assert parse_json(line) == wanted
+
+
+@pytest.mark.parametrize("style", ["logfmt", "json"])
+@pytest.mark.parametrize("letter", ["x", "\n", "\u2028", "Ż", "👩"])
+def test_no_value_is_longer_than_readers_of_lines_take(style, letter):
+    line = render(style, NOW, "info", "reload", {"came": letter * 100_000, "gone": letter * 1000})
+    assert len(line.encode()) < 16_000
+    read = parse_json(line) if style == "json" else parse_logfmt(line)
+    assert read["came"] == letter * 999 + "…"
+    assert read["gone"] == letter * 1000
 
 
 @pytest.mark.parametrize(
@@ -301,8 +311,9 @@ def test_any_value_makes_one_json_line_that_reads_back(fields):
         ("a b", '"a b"'),
         ("a=b", '"a=b"'),
         ('"', '"\\""'),
+        ("'****op", '"\'****op"'),
         ("\n", '"\\n"'),
-        ("a\\b", "a\\b"),
+        ("a\\b", '"a\\\\b"'),
         ("Łódź", "Łódź"),
         (True, "true"),
         (0, "0"),
@@ -311,6 +322,7 @@ def test_any_value_makes_one_json_line_that_reads_back(fields):
         (0.0004, "0"),
         ("\u2028", '"\\u2028"'),
         ("\u202e", '"\\u202e"'),
+        ("\udcff", "\ufffd"),
     ],
 )
 def test_a_value_is_quoted_only_where_it_must_be(value, written):
@@ -419,3 +431,54 @@ def test_one_line_of_one_line_is_the_same_where_a_direction_mark_parted_a_letter
 )
 def test_one_line_keeps_what_can_be_read(text, line):
     assert one_line(text, 20) == line
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Ok: +48601234567 called", "Ok: +48601****67 called"),
+        ("Ok: 48601234567", "Ok: 48601****67"),
+        ("Subject: Wiadomość: +48 601 234 567, 0:12", "Subject: Wiadomość: +48 601****67, 0:12"),
+        ("(48) 601-234-567 and 601.23.45.67", "(48) 601****67 and 601****67"),
+        ("601\u00a0234\u00a0567", "601****67"),
+        ("4.7.1 try again in 300 s, id 0C14E2A", "4.7.1 try again in 300 s, id 0C14E2A"),
+    ],
+)
+def test_a_number_is_masked_in_what_others_say_however_they_group_it(said, shown):
+    assert without(said, "+48601234567") == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "number", "shown"),
+    [
+        ("no such user 1023", "1023", "no such user 1023"),
+        ("anything", "", "anything"),
+        ("from sip:anna@example.com", "sip:anna@example.com", "from sip:an****om"),
+        ("from 601234", "601234", "from ****"),
+        ("from +1 202-555-0123", "+12025550123", "from +1 2025****23"),
+    ],
+)
+def test_an_extension_is_left_in_what_others_say_and_an_address_is_not(said, number, shown):
+    assert without(said, number) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("no mailbox '+48601234567'; using 'default'", "no mailbox '+48601****67'; using 'default'"),
+        ("no mailbox '0048 601-234-567'", "no mailbox '0048 6****67'"),
+        ("no mailbox '(22) 123 45 67'", "no mailbox '(22) 1****67'"),
+        ("no mailbox 'sales2026'; using 'x1234567'", "no mailbox 'sales2026'; using 'x1234567'"),
+        ("no mailbox '12345'", "no mailbox '12345'"),
+        ("", ""),
+    ],
+)
+def test_whatever_looks_like_a_telephone_number_is_masked(said, shown):
+    assert without_any(said) == shown
+
+
+@settings(deadline=None)
+@given(st.text(), st.text("0123456789", min_size=6, max_size=15), st.text(" -.()", max_size=2))
+def test_what_others_say_never_holds_the_whole_number(said, number, between):
+    shown = without(f"{said}{between.join(number)}{said}", number)
+    assert number not in re.sub(r"[^\w*]", "", shown)

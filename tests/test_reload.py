@@ -104,6 +104,24 @@ def heeded(service: Service) -> bool:
     return not any(int(mask, 16) for mask in re.findall(r"(?m)^(?:Sig|Shd)Pnd:\t(\w+)$", status))
 
 
+def test_a_mailbox_that_is_gone_leaves_no_series_and_one_that_comes_back_begins_at_0(
+    service: Service,
+) -> None:
+    both = {"default": {"recipients": ["a@example.com"]}, "sales": {"recipients": ["s@example.com"]}}
+    assert reload(service, {"mailboxes": both})["came"] == "sales"
+    service.call(TrialCaller(speech=tone(2.0)), "sales")
+    kept = 'voicemail_messages_total{mailbox="sales",state="kept"}'
+    until(lambda: service.metric(kept) == 1, "the message is counted")
+
+    assert reload(service, {"mailboxes": {"default": both["default"]}})["gone"] == "sales"
+    left = service.metrics()
+    assert not [series for series in left if 'mailbox="sales"' in series]
+    assert 'voicemail_messages_total{mailbox="default",state="kept"}' in left
+
+    assert reload(service, {"mailboxes": both})["came"] == "sales"
+    assert service.metric(kept) == 0
+
+
 def test_many_signals_during_a_reload_are_all_heeded_by_one_more(service: Service) -> None:
     text = service.config.read_bytes()
     service.config.unlink()

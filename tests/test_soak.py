@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.soak.ledger import Ledger, Mail, Spoken
+from tests.soak.ledger import Ledger, Mail, Spoken, unreadable
 
 ANNA, JAN = "anna@example.com", "jan@example.com"
 LEFT, SHORT, UNWRITTEN = (
@@ -111,3 +111,25 @@ def test_a_mail_that_is_stuck_is_a_fault() -> None:
 
 def test_a_soak_in_which_nobody_spoke_proves_nothing() -> None:
     assert "proves nothing" in next(Ledger([ANNA], {}, ()).faults([], {}))
+
+
+GOOD = "ts=2026-11-26T03:00:00.000Z level=info event=ready"
+REFUSED = "voicemail.yaml:1: storage.recordings: no room"
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused", "faults"),
+    [
+        ([GOOD, GOOD], 0, 0),
+        ([GOOD, REFUSED, GOOD], 1, 0),
+        ([GOOD, REFUSED, GOOD], 0, 1),
+        ([GOOD, f'{GOOD} why="cut{GOOD}'], 1, 1),
+        ([GOOD, "", GOOD], 1, 1),
+        ([GOOD, "Traceback (most recent call last):", "  File"], 0, 2),
+    ],
+)
+def test_a_line_of_the_log_that_nobody_can_read_is_a_fault(
+    lines: list[str], refused: int, faults: int
+) -> None:
+    log = "".join(f"{line}\n" for line in lines)
+    assert len(list(unreadable(log, refused))) == faults

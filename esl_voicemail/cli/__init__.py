@@ -1,6 +1,7 @@
 """The command line: one file a verb group, exit codes, one line an error; no logic of its own."""
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -44,6 +45,13 @@ _CODES: tuple[tuple[type[VoicemailError], int], ...] = (
     (CannotReachError, UNAVAILABLE),
     (StorageBusyError, BUSY),
 )
+
+
+_TODO = {
+    errno.ENOSPC: "; make room on its disk, and ask again",
+    errno.EDQUOT: "; make room in this user's quota, and ask again",
+    errno.EROFS: "; its disk is read-only: see dmesg, mount it again",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
         _say_no_more()
         return 0
     except OSError as error:
-        print(f"esl-voicemail: {error}", file=sys.stderr)
+        print(f"esl-voicemail: {error}{_TODO.get(error.errno or 0, '')}", file=sys.stderr)
         _say_no_more()
         return FAILED
     else:

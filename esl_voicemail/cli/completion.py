@@ -17,7 +17,7 @@ def add(verbs: Any, common: argparse.ArgumentParser, whole: Callable[[], argpars
         help="print a shell's completion",
         description="Print what makes a shell complete verbs, options and files: "
         '`eval "$(esl-voicemail completion bash)"` in ~/.bashrc; '
-        "`esl-voicemail completion zsh >~/.zfunc/_esl-voicemail` in a folder of $fpath; "
+        "`esl-voicemail completion zsh >~/.zfunc/_esl-voicemail` in a folder of $fpath (not by `source`); "
         "`esl-voicemail completion fish >~/.config/fish/completions/esl-voicemail.fish`.",
     )
     verb.add_argument("shell", choices=_SHELLS)

@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,7 +17,7 @@ from gevent.event import Event
 from esl_voicemail import moments
 from esl_voicemail.callers import ending, is_of
 from esl_voicemail.cli import table
-from esl_voicemail.cli.arguments import caller_number
+from esl_voicemail.cli.arguments import WITHHELD_CALLER, caller
 from esl_voicemail.cli.following import News
 from esl_voicemail.cli.table import Column
 from esl_voicemail.config import Config, load, mailbox_of
@@ -26,7 +26,7 @@ from esl_voicemail.config.mailbox import DEFAULT
 from esl_voicemail.errors import JournalError, VoicemailError
 from esl_voicemail.journal import JournalReader
 from esl_voicemail.journal.listing import Summary, Wanted
-from esl_voicemail.model import DeliveryState, VoicemailState
+from esl_voicemail.model import PROBE, DeliveryState, VoicemailState
 
 # More than any journal holds.
 _ALL = 1 << 31
@@ -34,9 +34,13 @@ _LOOK_AGAIN_SECONDS = 0.5
 _CLOSED = (VoicemailState.KEPT, VoicemailState.DISCARDED, VoicemailState.LOST)
 _STATES = {state.value: state for states in (VoicemailState, DeliveryState) for state in states}
 
-_WHICH = (Column("MESSAGE", 26), Column("WHEN", 16), Column("MAILBOX", 12), Column("CALLER", 24))
-_FATE = (Column("STATE", 9), Column("SECONDS", 7, is_number=True), Column("MAIL", 13))
-_ONE_LINE = 125
+_MESSAGE, _WHEN = Column("MESSAGE", 26), Column("WHEN", 22)
+_MAILBOX, _CALLER = Column("MAILBOX", 12), Column("CALLER", 24)
+_STATE, _SECONDS, _MAIL = Column("STATE", 9), Column("SECONDS", 7, is_number=True), Column("MAIL", 13)
+_COLUMNS = (_MESSAGE, _WHEN, _MAILBOX, _CALLER, _STATE, _SECONDS, _MAIL)
+_ONE_LINE = 131
+# On a terminal that is narrower: who called and when before all else, which is cut last.
+_TWO_LINES = ((_WHEN, _CALLER, _MAILBOX, _SECONDS), (_MESSAGE, _STATE, _MAIL))
 
 
 def add(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -46,8 +50,8 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
     listing.add_argument(
         "--caller",
         metavar="NUMBER",
-        type=caller_number,
-        help="only this caller's, or whoever left the number, however it is written",
+        type=caller,
+        help="only this caller's, or whoever left the number, however it is written; or `withheld`",
     )
     listing.add_argument(
         "--state",
@@ -81,13 +85,18 @@ def _list(asked: argparse.Namespace) -> int:
     config = load(find(asked.config))
     reader = JournalReader(config.directory, config.recordings)
     wanted = _wanted(asked, config, reader)
-    show = _Shown(config, as_json=asked.json)
+    show = _Shown(zone_of(config, asked.mailbox or DEFAULT), as_json=asked.json)
     if asked.follow:
         _follow(reader, wanted, asked, config, show)
         return int(show.failed)
     show.all(islice(_found(reader, wanted, asked, config), asked.limit))
     if not show.shown and asked.mailbox is not None and asked.mailbox not in config.mailboxes:
         raise VoicemailError(f"no mailbox {asked.mailbox!r}; there are {', '.join(config.mailboxes)}")
+    if not show.shown and asked.caller is not None and _is_word(asked.caller):
+        raise VoicemailError(
+            f"no call of {asked.caller!r}: --caller takes a number or `withheld`; "
+            "callers' names are not looked for"
+        )
     return int(show.failed)
 
 
@@ -97,11 +106,13 @@ def _wanted(asked: argparse.Namespace, config: Config, reader: JournalReader) ->
     until = asked.until and moments.end(asked.until, now, since)
     if since and until and since >= until:
         raise VoicemailError(
-            f"--since {asked.since} is {since:%Y-%m-%d %H:%M}, --until {asked.until} is "
-            f"{until:%Y-%m-%d %H:%M}: no call can lie between; turn them round"
+            f"--since {asked.since} is {_when(since)}, --until {asked.until} is "
+            f"{_when(until)}: no call can lie between; turn them round"
         )
     numbers = None
-    if asked.caller is not None:
+    if asked.caller == WITHHELD_CALLER:
+        numbers = {""}
+    elif asked.caller is not None:
         # How a number reads is for its mailbox's region to say; here it is enough that one reads it so.
         regions = {mailbox.region for mailbox in config.mailboxes.values()}
         numbers = {
@@ -120,6 +131,10 @@ def _found(
     for one in reader.find(wanted, asked.limit):
         if asked.caller is None or isinstance(one, JournalError):
             yield one
+            continue
+        if asked.caller == WITHHELD_CALLER:
+            if one.call.caller.withheld and not one.forgotten_at:
+                yield one
             continue
         known = (one.call.caller.number, one.call.callback)
         if is_of(asked.caller, known, mailbox_of(config.mailboxes, one.call.mailbox).region):
@@ -147,14 +162,14 @@ def _follow(
 
 
 class _Shown:
-    """Prints calls as they are found; `failed` when one could not be read."""
+    """Prints calls as they are found, all times in one zone; `failed` when one could not be read."""
 
-    def __init__(self, config: Config, *, as_json: bool) -> None:
-        self._config = config
+    def __init__(self, zone: ZoneInfo, *, as_json: bool) -> None:
+        self._zone = zone
         self._as_json = as_json
         self._room = table.room()
         is_wide = self._room is None or self._room >= _ONE_LINE
-        self._parts = [(*_WHICH, *_FATE)] if is_wide else [_WHICH, _FATE]
+        self._parts = (_COLUMNS,) if is_wide else _TWO_LINES
         self.shown = self.failed = False
         self._headed = as_json
 
@@ -176,21 +191,37 @@ class _Shown:
     def _head(self) -> None:
         """Head the table, once the journal could be read."""
         if not self._headed:
-            self._lines([column.head for column in (*_WHICH, *_FATE)])
+            self._lines({column: column.head for column in _COLUMNS})
         self._headed = True
 
-    def _cells(self, one: Summary) -> list[str]:
-        when = one.call.arrived_at.astimezone(zone_of(self._config, one.call.mailbox))
-        seconds = "" if one.duration_ms is None else f"{one.duration_ms / 1000:.1f}"
-        which = [one.message_id, f"{when:%Y-%m-%d %H:%M}", one.call.mailbox, caller_of(one)]
-        return [*which, one.state, seconds, _mail(one)]
+    def _cells(self, one: Summary) -> dict[Column, str]:
+        return {
+            _MESSAGE: one.message_id,
+            _WHEN: _when(one.call.arrived_at.astimezone(self._zone)),
+            _MAILBOX: "probe" if one.call.mailbox == PROBE else one.call.mailbox,
+            _CALLER: caller_of(one),
+            _STATE: one.state,
+            _SECONDS: "" if one.duration_ms is None else f"{one.duration_ms / 1000:.1f}",
+            _MAIL: _mail(one),
+        }
 
-    def _lines(self, cells: list[str]) -> None:
+    def _lines(self, cells: Mapping[Column, str]) -> None:
         """Print a row; in two lines where the terminal is too narrow for one."""
         for part in self._parts:
-            mine, cells = cells[: len(part)], cells[len(part) :]
-            indent = "" if part[0] is _WHICH[0] else "    "
-            print(indent + table.row(part, mine, self._room and self._room - len(indent)))
+            indent = "" if part is self._parts[0] else "  "
+            print(
+                indent
+                + table.row(part, [cells[one] for one in part], self._room and self._room - len(indent))
+            )
+
+
+def _when(moment: datetime) -> str:
+    """Write a time as `--since` takes it, with its offset: once a year two hours are called the same."""
+    return f"{moment:%Y-%m-%d %H:%M}{moment.isoformat()[-6:].removesuffix(':00')}"
+
+
+def _is_word(text: str) -> bool:
+    return text != WITHHELD_CALLER and not any(c.isdigit() for c in text)
 
 
 def _mail(one: Summary) -> str:

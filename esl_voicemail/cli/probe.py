@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from esl_voicemail.cli import progress
 from esl_voicemail.config import load
 from esl_voicemail.config.load import find
 from esl_voicemail.errors import CannotReachError, VoicemailError
@@ -21,7 +22,8 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 def _probe(asked: argparse.Namespace) -> int:
     from esl_voicemail.probe import prove  # noqa: PLC0415 - the other verbs need none of it
 
-    proof = prove(load(find(asked.config)))
+    with progress.stages() as begun:
+        proof = prove(load(find(asked.config)), begun)
     if asked.json:
         print(proof.as_json())
     if proof.failed_at is not None:

@@ -14,7 +14,7 @@ from esl_voicemail.config.contradictions import contradictions
 from esl_voicemail.config.folder import MAILBOXES_DIR, Drafts, mailbox_of, read_folder
 from esl_voicemail.config.mailbox import DEFAULT, Mailbox
 from esl_voicemail.config.probe import probe_mailbox
-from esl_voicemail.config.resolved import EMBEDDED_NAME, Config
+from esl_voicemail.config.resolved import Config
 from esl_voicemail.config.sections import (
     ConfigSection,
     DefaultsSection,
@@ -23,7 +23,7 @@ from esl_voicemail.config.sections import (
     MailboxSection,
     SmtpSection,
 )
-from esl_voicemail.config.source import Source, Trail, parse, read
+from esl_voicemail.config.source import EMBEDDED_NAME, Source, Trail, parse, read
 from esl_voicemail.config.templates import read_looks
 from esl_voicemail.config.transcriber import Transcriber, located, unknown
 from esl_voicemail.config.wording import kind, word

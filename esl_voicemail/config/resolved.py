@@ -13,11 +13,10 @@ from esl_voicemail.config.sections import (
     StorageSection,
     SwitchSection,
 )
-from esl_voicemail.config.source import Source, Trail, show
+from esl_voicemail.config.source import EMBEDDED_NAME, Source, Trail, show
 from esl_voicemail.config.transcriber import Transcriber
 from esl_voicemail.config.values import Address
 
-EMBEDDED_NAME = "embedded defaults"
 BUILT_IN = "built in"
 
 

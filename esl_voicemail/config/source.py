@@ -16,6 +16,8 @@ from esl_voicemail.model import one_line
 
 Trail = tuple[str | int, ...]
 
+EMBEDDED_NAME = "embedded defaults"
+
 # Deeper nesting than this is no configuration; it would only exhaust the stack.
 _DEEPEST = 20
 _LARGEST_BYTES = 1 << 20
@@ -44,7 +46,9 @@ class Source:
     written: dict[Trail, str] = field(default_factory=dict)
 
     def at(self, trail: Trail) -> str:
-        """Return `file:line` of a value, or of the nearest section around it."""
+        """Return `file:line` of a value, or of the nearest section around it; a name alone is no file's."""
+        if self.name == EMBEDDED_NAME:
+            return self.name
         while trail and trail not in self.lines:
             trail = trail[:-1]
         return f"{self.name}:{self.lines.get(trail, 1)}"

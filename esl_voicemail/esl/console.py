@@ -18,6 +18,7 @@ from esl_voicemail.model import one_line
 _PART = 64 * 1024
 # Letters of an answer: versions, causes, ids and offsets are short.
 _ANSWER = 500
+_SEE_ITS_FILE = "is that the port of its event_socket.conf.xml? Its log says more"
 
 
 class Console:
@@ -30,7 +31,10 @@ class Console:
         try:
             self._socket = socket.create_connection((address.host, address.port), timeout=seconds)
         except OSError as error:
-            raise CannotReachError(f"{self._name}: {error.strerror or error}") from error
+            raise CannotReachError(
+                f"{self._name}: {error.strerror or error}; is mod_event_socket loaded, and does it listen "
+                "there?"
+            ) from error
         try:
             if self._next(seconds, "auth/request", "text/rude-rejection").kind != "auth/request":
                 raise CannotReachError(
@@ -86,10 +90,10 @@ class Console:
                 if frame.kind in kinds:
                     return frame
                 if frame.kind == "text/disconnect-notice":
-                    raise CannotReachError(f"{self._name}: closed the connection")
+                    raise CannotReachError(f"{self._name}: closed the connection; {_SEE_ITS_FILE}")
             left = end - time.monotonic()
             if left <= 0:
-                raise CannotReachError(f"{self._name}: is silent for {seconds:.0f} s")
+                raise CannotReachError(f"{self._name}: is silent for {seconds:.0f} s; {_SEE_ITS_FILE}")
             self._socket.settimeout(left)
             try:
                 received = self._socket.recv(_PART)
@@ -100,4 +104,4 @@ class Console:
                 words = one_line(str(error), 200)
                 raise CannotReachError(f"{self._name}: is no event socket: {words}") from error
             if not received:
-                raise CannotReachError(f"{self._name}: closed the connection")
+                raise CannotReachError(f"{self._name}: closed the connection; {_SEE_ITS_FILE}")

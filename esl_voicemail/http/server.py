@@ -20,9 +20,11 @@ from esl_voicemail.config.values import Address
 from esl_voicemail.http.exposition import CONTENT_TYPE, Scrapes
 
 # Scrapers and probes are few; a client that dawdles holds one of these and nothing else.
-_CLIENTS_AT_MOST = 128
-# For a request with its answer and the silence before it, however lively the client is meanwhile.
+CLIENTS_AT_MOST = 512
+# For a request and the silence before it, and again for its answer, however lively the client is meanwhile.
 REQUEST_SECONDS = 10.0
+# With more clients than these, for a request: who means to ask does so at once, and others wait.
+_FEW_CLIENTS, _HURRIED_SECONDS = 128, 1.0
 _METHODS = ("GET", "HEAD")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -34,13 +36,22 @@ class _Exchange(WSGIHandler):
     server: "_Server"
 
     def handle_one_request(self) -> Any:
-        """Take a request and answer it; the connection is hung up when that takes too long."""
-        # Not by an exception: gevent takes every one for the application's, and would then go on reading.
-        deadline = gevent.spawn_later(self.server.request_seconds, _hang_up, self.socket)
+        """Take a request and answer it; the connection is hung up when either takes too long."""
+        self._within(self.server.patience)
         try:
             return super().handle_one_request()
         finally:
-            deadline.kill(block=False)
+            self._deadline.kill(block=False)
+
+    def handle_one_response(self) -> None:
+        """Answer a request whose head is there."""
+        self._deadline.kill(block=False)
+        self._within(self.server.request_seconds)
+        super().handle_one_response()
+
+    def _within(self, seconds: float) -> None:
+        # Not by an exception: gevent takes every one for the application's, and would then go on reading.
+        self._deadline = gevent.spawn_later(seconds, _hang_up, self.socket)
 
     def read_request(self, raw_requestline: str) -> Any:
         """Read the headers; gevent prints what it did not foresee there, were it only a lost connection."""
@@ -64,12 +75,23 @@ class _Server(WSGIServer):
 
     handler_class = _Exchange
     request_seconds = REQUEST_SECONDS
+    _clients = 0
+
+    @property
+    def patience(self) -> float:
+        """How long a client may take over a request, in seconds."""
+        hurried = self._clients > _FEW_CLIENTS
+        return min(self.request_seconds, _HURRIED_SECONDS) if hurried else self.request_seconds
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve one connection."""
         sock.settimeout(self.request_seconds)
-        with suppress(OSError):
-            super().handle(sock, address)
+        self._clients += 1
+        try:
+            with suppress(OSError):
+                super().handle(sock, address)
+        finally:
+            self._clients -= 1
 
 
 def _hang_up(sock: Any) -> None:
@@ -90,7 +112,7 @@ class HttpServer:
         self._scrapes = Scrapes(registry)
         self._troubles = troubles
         self._server = _Server(
-            bind(address), self._answer, log=None, error_log=None, spawn=Pool(_CLIENTS_AT_MOST)
+            bind(address), self._answer, log=None, error_log=None, spawn=Pool(CLIENTS_AT_MOST)
         )
         self._server.request_seconds = request_seconds
 

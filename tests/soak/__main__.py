@@ -33,7 +33,7 @@ from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.editor import RETRY
 from esl_voicemail.trial.caller import RATE, Fault, KeyPress, Mishap, Moment, Stage, TrialCaller
 from esl_voicemail.trial.switch import TrialOutcome
-from tests.soak.ledger import Ledger, Spoken, read_mail
+from tests.soak.ledger import Ledger, Spoken, read_mail, unreadable
 from tests.support.service import Service, start, until
 from tests.support.small_disk import SmallDisk, way_in
 
@@ -252,7 +252,10 @@ class Soak:
             recipient, _, content = path.read_bytes().partition(b"\n")
             ledger.enter(read_mail(recipient.decode(), content))
         kept = [row[0] for row in self.journal("SELECT message_id FROM voicemails WHERE state = 'kept'")]
-        faults = list(ledger.faults(kept, self.unsettled()))
+        faults = [
+            *ledger.faults(kept, self.unsettled()),
+            *unreadable(self.service.log, self.counts["starts refused"]),
+        ]
         print("; ".join(f"{name} {count}" for name, count in self.counts.items()) + f"; seed {SEED}")
         for line in [*ledger.balance(kept, faults), *faults[:50]]:
             print(line)

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from io import BytesIO
 
+from logfmtkv import LogfmtError
+
+from tests.support.service import parse_logfmt
+
 # Shorter than this is no message by configuration, and a frame either way must not decide.
 LEAST_MS = 1100
 
@@ -46,6 +50,20 @@ def read_mail(recipient: str, content: bytes) -> Mail:
         with wave.open(BytesIO(part.get_content())) as file:
             samples = file.readframes(file.getnframes())
     return Mail(recipient, mail["Message-ID"], samples)
+
+
+def unreadable(log: str, starts_refused: int) -> Iterator[str]:
+    """Say which lines of a log are none; only a start that is refused says why in plain words."""
+    plain = []
+    for line in log.removesuffix("\n").split("\n"):
+        try:
+            parse_logfmt(line)
+        except (LogfmtError, AssertionError):
+            plain.append(line)
+    broken = [line for line in plain if line.startswith("ts=") or not line.strip()]
+    if len(plain) - len(broken) > starts_refused:
+        broken = plain
+    yield from (f"unreadable: a line of the log is {line[:200]!r}" for line in broken)
 
 
 @dataclass

@@ -17,6 +17,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import logfmtkv
+import orjson
 import yaml
 
 from esl_voicemail.trial.caller import TrialCaller
@@ -223,20 +225,22 @@ def running(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterator
 
 
 def parse_logfmt(line: str) -> dict[str, str]:
-    """Read a logfmt line, strictly: an independent reading of what the service writes."""
-    found: dict[str, str] = {}
-    at = 0
-    decoder = json.JSONDecoder()
-    while at < len(line):
-        equals = line.index("=", at)
-        key = line[at:equals]
-        assert key.replace("_", "").isalnum(), f"not a key: {key!r} in {line!r}"
-        if line.startswith('"', equals + 1):
-            value, at = decoder.raw_decode(line, equals + 1)
-        else:
-            end = line.find(" ", equals)
-            at = len(line) if end < 0 else end
-            value = line[equals + 1 : at]
-        found[key] = value
-        at += 1
-    return found
+    """Read a logfmt line as Go's reference does, strictly: by a library, so not by what we take it for."""
+    found = logfmtkv.parse(line, strict=True, duplicates="error")
+    values = {key: value for key, value in found.items() if isinstance(value, str) and key.isidentifier()}
+    assert values, f"nothing: {line!r}"
+    assert values == found, f"a key without a value, or none of ours: {line!r}"
+    return values
+
+
+def parse_json(line: str) -> dict[str, Any]:
+    """Read a JSON line strictly: no half characters, no NaN, and no key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        assert len(found) == len(pairs), f"a key twice: {line!r}"
+        return found
+
+    read = json.loads(line, object_pairs_hook=once)
+    assert orjson.loads(line) == read
+    return read
