@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from alembic.migration import MigrationContext
 from gevent.monkey import get_original
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, event, func, insert, select
+from sqlalchemy import Connection, Engine, bindparam, event, func, insert, select, update
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg2
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import Journal, JournalEditor, JournalReader
@@ -28,6 +30,7 @@ from esl_voicemail.journal.editor import DROP, HOLD, RETRY
 from esl_voicemail.journal.engine import FILE, migrate, open_engine, url_of
 from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.schema import attempts, deliveries, metadata, voicemails
+from esl_voicemail.journal.statement import Statement
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import (
     PROBE,
@@ -38,6 +41,7 @@ from esl_voicemail.model import (
     CallResult,
     EarlierCall,
     EndedBy,
+    Promise,
     Reason,
     Recording,
     one_line,
@@ -859,6 +863,60 @@ def test_a_call_whose_row_came_too_late_is_closed_and_nobody_is_told(tmp_path):
     [late] = list(JournalReader(tmp_path, tmp_path).find())
     assert (late.state, late.result, late.recipients) == ("discarded", "failed", 0)
     journal.close()
+
+
+# --- run by the driver -------------------------------------------------------------------------------
+
+
+def test_the_driver_finds_what_sqlalchemy_finds(journal):
+    promised = Promise("tomorrow", date(2026, 7, 16))
+    journal.begin(new_id(), new_call(promise=promised, queue_wait_seconds=7), "a.wav", 10)
+    journal.begin(new_id(), new_call(caller=Caller("", "", withheld=True)), "b.wav", 10)
+    kept(journal)
+    every = select(voicemails).order_by(voicemails.c.message_id)
+    [ours, theirs] = [
+        journal._writer.write(find)
+        for find in (Statement(every).rows, lambda db: [row._asdict() for row in db.execute(every)])
+    ]
+    assert [row._asdict() for row in ours] == theirs
+    assert [type(value) for row in ours for value in row] == [
+        type(value) for row in theirs for value in row.values()
+    ]
+
+
+def test_what_the_driver_refuses_is_refused_as_sqlalchemy_says_it(writer):
+    of_nobody = Statement(insert(deliveries))
+
+    def work(db: Connection) -> None:
+        of_nobody.run(db, message_id="nobody", recipient="r", state="queued", attempts=0)
+
+    with pytest.raises(JournalError, match="the journal refused: NOT NULL constraint failed"):
+        writer.write(work)
+
+
+def test_a_value_that_was_not_given_is_a_mistake_of_ours(writer):
+    one = Statement(select(voicemails).where(voicemails.c.message_id == bindparam("message")))
+    with pytest.raises(KeyError, match="message"):
+        writer.write(one.rows)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "values"),
+    [
+        (sqlite.dialect(), "SET state=? WHERE deliveries.delivery_id = ?", ["held", 1]),
+        (
+            psycopg2.dialect(),
+            "SET state=%(state)s WHERE deliveries.delivery_id = %(mail)s",
+            {"state": "held", "mail": 1},
+        ),
+    ],
+    ids=["sqlite", "postgresql"],
+)
+def test_a_statement_is_put_into_the_words_of_the_database(dialect, text, values):
+    mine = Statement(update(deliveries).where(deliveries.c.delivery_id == bindparam("mail")))
+    words = mine._put_into_words(dialect, ["mail", "state"])
+    assert words.text == f"UPDATE deliveries {text}"
+    assert words.values({"mail": 1, "state": "held"}) == values
 
 
 # --- on disk -----------------------------------------------------------------------------------------

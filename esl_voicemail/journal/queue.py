@@ -12,13 +12,12 @@ from sqlalchemy import Connection, and_, bindparam, exists, func, insert, litera
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import waiting
-from esl_voicemail.journal.history import earlier_calls
+from esl_voicemail.journal.claiming import hold, take
 from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, in_the_way, suspects
-from esl_voicemail.journal.rows import voicemail_of_row
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.journal.statement import Statement
 from esl_voicemail.journal.writer import Writer
-from esl_voicemail.model import Attempt, Backlog, DeliveryState, Undelivered, Voicemail
+from esl_voicemail.model import Attempt, Backlog, DeliveryState
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held, Verdict
 
 _FINAL: dict[type, DeliveryState] = {
@@ -30,40 +29,9 @@ _FINAL: dict[type, DeliveryState] = {
 _COUNTED_SECONDS = 3.0
 _NEEDS_A_PERSON = (DeliveryState.BOUNCED, DeliveryState.EXPIRED, DeliveryState.HELD)
 
-_MINE = deliveries.c.delivery_id == bindparam("mail")
-_TRY = and_(_MINE, deliveries.c.attempts == bindparam("attempt"))
-_FAILED = deliveries.alias()
+_TRY = and_(deliveries.c.delivery_id == bindparam("mail"), deliveries.c.attempts == bindparam("attempt"))
 
 _QUEUE = Statement(insert(deliveries))
-_CLAIM = Statement(
-    update(deliveries)
-    .where(_MINE)
-    .values(
-        state=DeliveryState.SENDING.value,
-        attempts=deliveries.c.attempts + 1,
-        mail_domain=func.coalesce(deliveries.c.mail_domain, bindparam("domain")),
-    )
-)
-# A delivery with its call and, of a report, the delivery it is about.
-_CLAIMED = Statement(
-    select(
-        voicemails,
-        deliveries.c.delivery_id,
-        deliveries.c.recipient,
-        deliveries.c.attempts,
-        deliveries.c.crashes,
-        deliveries.c.queued_at,
-        deliveries.c.mail_domain,
-        _FAILED.c.recipient.label("failed_recipient"),
-        _FAILED.c.state.label("failed_state"),
-        _FAILED.c.code.label("failed_code"),
-        _FAILED.c.reply.label("failed_reply"),
-    )
-    .join(voicemails, voicemails.c.message_id == deliveries.c.message_id)
-    .outerjoin(_FAILED, _FAILED.c.delivery_id == deliveries.c.about)
-    .where(_MINE)
-)
-_MESSAGE = Statement(select(deliveries.c.message_id).where(_MINE))
 _FORGOTTEN = Statement(
     select(voicemails.c.forgotten_at).where(voicemails.c.message_id == bindparam("message"))
 )
@@ -108,22 +76,7 @@ class Queue:
             ids = alone(apart, under_way) or due(
                 db, most, now, under_way, newest_first=newest_first, by_due=asking
             )
-            found: list[Attempt] = []
-            held: list[tuple[str, str]] = []
-            messages: dict[str, Voicemail] = {}
-            for delivery_id in ids:
-                _CLAIM.run(db, mail=delivery_id, domain=mail_domain)
-                try:
-                    [row] = _CLAIMED.rows(db, mail=delivery_id)
-                    if row.message_id not in messages:
-                        earlier = earlier_calls(db, row)
-                        messages[row.message_id] = voicemail_of_row(row, self._recordings, earlier)
-                    found.append(_attempt(row, messages[row.message_id]))
-                except (ValueError, TypeError, OverflowError) as error:
-                    message_id = _MESSAGE.scalar(db, mail=delivery_id)
-                    held.append((message_id, f"its row cannot be read: {error}"))
-                    _hold(db, delivery_id, now, held[-1][1])
-            return found, held
+            return take(db, ids, mail_domain, self._recordings, now)
 
         claimed, held = self._writer.write(work)
         if unreadable is not None:
@@ -200,7 +153,7 @@ class Queue:
                 often = and_(dead, deliveries.c.crashes + 1 >= CRASHES_AT_MOST)
                 held = db.execute(select(deliveries.c.delivery_id).where(often)).scalars().all()
             for delivery_id in held:
-                _hold(db, delivery_id, now, f"the service crashed {CRASHES_AT_MOST} times while sending this")
+                hold(db, delivery_id, now, f"the service crashed {CRASHES_AT_MOST} times while sending this")
             _report(db, held, operator, now)
             queued = db.execute(
                 update(deliveries)
@@ -263,36 +216,6 @@ def _new(now: datetime) -> dict[str, Any]:
         "queued_at": to_ms(now),
         "due_at": to_ms(now),
     }
-
-
-def _attempt(row: Any, voicemail: Voicemail) -> Attempt:
-    failed = row.failed_recipient
-    return Attempt(
-        delivery_id=row.delivery_id,
-        voicemail=voicemail,
-        recipient=row.recipient,
-        number=row.attempts,
-        queued_at=from_ms(row.queued_at),
-        mail_domain=row.mail_domain,
-        suspect=row.crashes >= CRASHES_AT_MOST - 1,
-        undelivered=None
-        if failed is None
-        else Undelivered(failed, DeliveryState(row.failed_state), row.failed_code, row.failed_reply or ""),
-    )
-
-
-def _hold(db: Connection, delivery_id: int, now: datetime, why: str) -> None:
-    db.execute(
-        update(deliveries)
-        .where(deliveries.c.delivery_id == delivery_id)
-        .values(
-            state=DeliveryState.HELD.value,
-            crashes=deliveries.c.crashes + 1,
-            code=None,
-            reply=why[:400],
-            finished_at=to_ms(now),
-        )
-    )
 
 
 def _report(db: Connection, delivery_ids: Sequence[int], operator: str | None, now: datetime) -> None:
