@@ -349,6 +349,7 @@ class TestBrokenConfigurations:
             assert said_in_one_line(done) == "gone.yaml: cannot be read: No such file or directory"
 
 
+@pytest.mark.usefixtures("default_ports")
 class TestCheck:
     def test_embedded_defaults_are_ok_and_leave_nothing_behind(self, tmp_path: Path) -> None:
         done = command("check", folder=tmp_path)
