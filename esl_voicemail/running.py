@@ -64,13 +64,10 @@ def announced(directory: Path, listen: Address, http: Address) -> Iterator[None]
             path.unlink(missing_ok=True)
 
 
-def listening(directory: Path, what: Literal["listen", "http"] = "listen") -> Address | None:
-    """Return where the server of a storage directory listens, or None when none says so.
-
-    `what`: `listen` for calls, `http` for what is asked about it.
-    """
+def listening(directory: Path, on: Literal["listen", "http"] = "listen") -> Address | None:
+    """Return where the server of a storage directory listens, or None when none says so."""
     try:
-        host, _, port = str(json.loads((directory / STATE_FILE).read_text())[what]).rpartition(":")
+        host, _, port = str(json.loads((directory / STATE_FILE).read_text())[on]).rpartition(":")
         return Address(host.strip("[]"), int(port)) if host else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from esl_voicemail.binding import bind
+from esl_voicemail.config import load
+from esl_voicemail.errors import CannotBindError
 from esl_voicemail.mail.transport import Transport
 from tests.support.post import Post
 from tests.support.service import Service, running
@@ -58,3 +61,14 @@ def posts(tmp_path: Path) -> Iterator[Callable[..., Post]]:
     yield make
     for post in made:
         post.close()
+
+
+@pytest.fixture
+def default_ports() -> None:
+    """The ports of a configuration that names none; where a service has them, the test is skipped."""
+    config = load(None)
+    try:
+        for address in (config.listen, config.http.listen):
+            bind(address).close()
+    except CannotBindError as error:
+        pytest.skip(str(error))

@@ -10,6 +10,8 @@ import yaml
 from tests.support.service import command
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
 
+pytestmark = pytest.mark.usefixtures("default_ports")
+
 Check = Callable[..., tuple[int, list[str], list[str]]]
 
 

@@ -291,6 +291,7 @@ class TestRights:
 Check = Callable[[Path], list[str]]
 
 
+@pytest.mark.usefixtures("default_ports")
 class TestInstallation:
     """The checks of a whole installation of its own, which may lie and be broken as it likes."""
 

@@ -351,6 +351,7 @@ class TestBrokenConfigurations:
             )
 
 
+@pytest.mark.usefixtures("default_ports")
 class TestCheck:
     def test_embedded_defaults_are_ok_and_leave_nothing_behind(self, tmp_path: Path) -> None:
         done = command("check", folder=tmp_path)

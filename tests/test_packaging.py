@@ -173,17 +173,19 @@ class TestInstalled:
         assert ran.stderr == ""
         assert {file for file in ran.stdout.split() if not file.startswith(str(installed))} == set()
 
+    @pytest.mark.usefixtures("default_ports")
     def test_the_embedded_defaults_pass_the_check(self, run: Run) -> None:
         ran = run("-m", "esl_voicemail", "check")
 
         assert (ran.returncode, ran.stderr) == (0, "")
-        assert ran.stdout.startswith("embedded defaults: ok")
+        assert ran.stdout.splitlines()[-1].startswith("embedded defaults: ok")
 
     def test_the_greetings_are_the_wheel_s(self, run: Run, installed: Path) -> None:
         ran = run("-m", "esl_voicemail", "mailbox", "show", "default")
 
         assert str(installed / "esl_voicemail" / "greetings" / "pl" / "default.wav") in ran.stdout
 
+    @pytest.mark.usefixtures("default_ports")
     def test_the_example_configuration_passes_the_check(
         self, run: Run, installed: Path, tmp_path: Path
     ) -> None:
@@ -192,7 +194,7 @@ class TestInstalled:
         ran = run("-m", "esl_voicemail", "check")
 
         assert (ran.returncode, ran.stderr) == (0, "")
-        assert ran.stdout.startswith("voicemail.yaml: ok")
+        assert ran.stdout.splitlines()[-1].startswith("voicemail.yaml: ok")
 
     def test_a_mail_can_be_written(self, run: Run) -> None:
         ran = run("-m", "esl_voicemail", "render", "--sample", "default")

@@ -64,17 +64,17 @@ def _check(asked: argparse.Namespace) -> int:
 def _taken(config: Config) -> list[str]:
     """Where a server could not listen; where the running one of this storage does, none has to."""
     is_running, found = is_served(config.directory), []
-    wanted: tuple[tuple[Address, Literal["listen", "http"], tuple[str, ...]], ...] = (
-        (config.listen, "listen", ("listen",)),
-        (config.http.listen, "http", ("http", "listen")),
-    )
-    for address, what, trail in wanted:
+    places: dict[Literal["listen", "http"], tuple[Address, str]] = {
+        "listen": (config.listen, config.at("listen")),
+        "http": (config.http.listen, config.at("http", "listen")),
+    }
+    for on, (address, where) in places.items():
         try:
             bind(address).close()
         except CannotBindError as error:
-            running_at = listening(config.directory, what) if is_running else None
+            running_at = listening(config.directory, on) if is_running else None
             if running_at is None or not is_same(address, running_at):
-                found.append(f"{config.at(*trail)}: {error}")
+                found.append(f"{where}: {error}")
     return found
 
 
