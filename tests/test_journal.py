@@ -888,7 +888,7 @@ def test_what_the_driver_refuses_is_refused_as_sqlalchemy_says_it(writer):
     of_nobody = Statement(insert(deliveries))
 
     def work(db: Connection) -> None:
-        of_nobody.run(db, message_id="nobody", recipient="r", state="queued", attempts=0)
+        of_nobody.execute(db, message_id="nobody", recipient="r", state="queued", attempts=0)
 
     with pytest.raises(JournalError, match="the journal refused: NOT NULL constraint failed"):
         writer.write(work)

@@ -51,7 +51,7 @@ _CLAIMED = Statement(
 _MESSAGE = Statement(select(deliveries.c.message_id).where(_MINE))
 
 
-def take(
+def begin_attempts(
     db: Connection, ids: Iterable[int], mail_domain: str, recordings: Path, now: datetime
 ) -> tuple[list[Attempt], list[tuple[str, str]]]:
     """Return the attempts in the order of `ids`, and which messages cannot be read and are held, and why."""
@@ -59,7 +59,7 @@ def take(
     held: list[tuple[str, str]] = []
     messages: dict[str, Voicemail] = {}
     for delivery_id in ids:
-        _CLAIM.run(db, mail=delivery_id, domain=mail_domain)
+        _CLAIM.execute(db, mail=delivery_id, domain=mail_domain)
         try:
             [row] = _CLAIMED.rows(db, mail=delivery_id)
             if row.message_id not in messages:

@@ -75,7 +75,7 @@ def open_engine(url: str, *, writing: bool) -> Engine:
         cursor.close()
 
     begin = Statement(text("BEGIN IMMEDIATE" if writing else "BEGIN"))
-    event.listen(engine, "begin", begin.run)
+    event.listen(engine, "begin", begin.execute)
 
     return engine
 

@@ -74,7 +74,7 @@ class Journal:
             "recording_file": recording_file,
         }
         self._writer.write(
-            lambda db: (_BEGIN.run(db, **row, **row_of_call(call)), None)[1],
+            lambda db: (_BEGIN.execute(db, **row, **row_of_call(call)), None)[1],
             timeout_seconds,
             too_late=lambda db: _abandon(db, message_id, call.arrived_at),
         )
@@ -236,7 +236,7 @@ def _close(
     db: Connection, message_id: str, state: VoicemailState, now: datetime, changes: Mapping[str, object]
 ) -> bool:
     """Give an open row its one fate; False when it has one already, JournalError when there is no row."""
-    done = _CLOSE.run(db, message=message_id, state=state.value, closed_at=to_ms(now), **changes)
+    done = _CLOSE.execute(db, message=message_id, state=state.value, closed_at=to_ms(now), **changes)
     if not done and not db.execute(select(exists().where(voicemails.c.message_id == message_id))).scalar():
         raise JournalError(f"no call {message_id} in the journal")
     return bool(done)

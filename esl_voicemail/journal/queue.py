@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, exists, func, insert, litera
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import waiting
-from esl_voicemail.journal.claiming import hold, take
+from esl_voicemail.journal.claiming import begin_attempts, hold
 from esl_voicemail.journal.picking import CRASHES_AT_MOST, alone, due, in_the_way, suspects
 from esl_voicemail.journal.schema import attempts, deliveries, from_ms, to_ms, voicemails
 from esl_voicemail.journal.statement import Statement
@@ -76,7 +76,7 @@ class Queue:
             ids = alone(apart, under_way) or due(
                 db, most, now, under_way, newest_first=newest_first, by_due=asking
             )
-            return take(db, ids, mail_domain, self._recordings, now)
+            return begin_attempts(db, ids, mail_domain, self._recordings, now)
 
         claimed, held = self._writer.write(work)
         if unreadable is not None:
@@ -118,8 +118,8 @@ class Queue:
             else:
                 changes["finished_at"] = to_ms(now)
             settle = _DELIVERED if isinstance(verdict, Delivered) else _SETTLED
-            changed = settle.run(db, mail=attempt.delivery_id, attempt=attempt.number, **changes)
-            _TRIED.run(
+            changed = settle.execute(db, mail=attempt.delivery_id, attempt=attempt.number, **changes)
+            _TRIED.execute(
                 db,
                 delivery_id=attempt.delivery_id,
                 number=attempt.number,
@@ -190,7 +190,7 @@ def enqueue(
     """Queue one delivery a recipient, due at once or at a later time."""
     row = {**_new(now), "due_at": to_ms(due_at or now), "message_id": message_id, "about": 0}
     for recipient in recipients:
-        _QUEUE.run(db, recipient=recipient, **row)
+        _QUEUE.execute(db, recipient=recipient, **row)
 
 
 def hasten(db: Connection, message_id: str, due_at: datetime, now: datetime) -> None:

@@ -27,7 +27,7 @@ class Statement:
         self._expression = expression
         self._words: dict[tuple[str, ...], _Words] = {}
 
-    def run(self, db: Connection, **given: Any) -> int:
+    def execute(self, db: Connection, **given: Any) -> int:
         """Execute it and return how many rows it changed."""
         with self._executed(db, given) as (cursor, _):
             changed: int = cursor.rowcount

@@ -148,14 +148,14 @@ class Writer:
 
 @contextmanager
 def _savepoint(connection: Connection) -> Iterator[None]:
-    _SAVE.run(connection)
+    _SAVE.execute(connection)
     try:
         yield
     except BaseException:
-        _UNDO.run(connection)
+        _UNDO.execute(connection)
         raise
     finally:
-        _RELEASE.run(connection)
+        _RELEASE.execute(connection)
 
 
 def _in_transaction(connection: Connection) -> bool:

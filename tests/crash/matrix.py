@@ -36,7 +36,8 @@ UNPASSED: dict[str, str] = {
     **{
         f"journal.editor:JournalEditor.keep:db.execute{number}": _BY_HAND for number in ("", "#2", "#3", "#4")
     },
-    "journal.journal:_close:db.execute#2": "looks whether there is a row where none was open",
+    "journal.journal:_close:db.execute": "looks whether there is a row where none was open",
+    "journal.writer:_savepoint:_UNDO.execute": "the database refused a work, of which nothing stays",
     "mail.transport:SmtpTransport._introduce:server.rset": "nothing of the next mail was said yet",
     "spool:Spool._mend:shutil.copyfile": _AS_ANOTHER_USER,
     "spool:Spool._mend:os.fsync": _AS_ANOTHER_USER,
