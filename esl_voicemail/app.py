@@ -140,7 +140,7 @@ def build(config: Config, watch: Watch) -> Parts:
         new_message_id=lambda: str(ULID()),
         new_application_id=lambda: str(uuid.uuid4()),
         kept=delivery.wake,
-        trouble=readiness.trouble,
+        trouble=storage.trouble,
     )
     recovery = Recovery(
         journal,

@@ -10,8 +10,6 @@ from esl_voicemail.workers import Workers
 _EVERY_SECONDS = 5.0
 _SLOWEST_SECONDS = 3.0
 _SET_BY_SECONDS = 30.0
-# A disk that was well is well for so long: calls that come together share a look at it.
-_WELL_SECONDS = 0.2
 _SLOW: str | None = "the recordings folder does not answer"
 
 
@@ -27,7 +25,6 @@ class Readiness:
         self._stopping = Event()
         self._leaving = False
         self._last: str | None = "starting"
-        self._well_until = 0.0
 
     def starting(self, step: str) -> None:
         """Say which step of the start keeps calls from being taken."""
@@ -49,7 +46,7 @@ class Readiness:
         storage = self._storage
         if storage is None:
             return
-        trouble = self._trouble(storage)
+        trouble = self._workers.run_within(_SLOWEST_SECONDS, storage.trouble, _SLOW)
         if trouble and trouble != self._last:
             self._telemetry.trouble("not_ready", trouble)
         elif self._last and not trouble:
@@ -65,17 +62,6 @@ class Readiness:
             journal_free=room.journal_free,
             at_least=storage.spool.min_free_bytes,
         )
-
-    def trouble(self) -> str | None:
-        """Return why a call that comes now could not be recorded or noted, or None when it can."""
-        if self._clock.seconds() < self._well_until or self._storage is None:
-            return None
-        return self._trouble(self._storage)
-
-    def _trouble(self, storage: Storage) -> str | None:
-        trouble = self._workers.run_within(_SLOWEST_SECONDS, storage.trouble, _SLOW)
-        self._well_until = 0.0 if trouble else self._clock.seconds() + _WELL_SECONDS
-        return trouble
 
     def _look_at_the_clock(self) -> None:
         """What is shown in mails is the wall clock's: whoever reads of an odd hour finds here why."""

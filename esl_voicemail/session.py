@@ -49,6 +49,7 @@ from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 
 # Waiting callers hear ringing, or silence: past these, the dialplan does better.
+_SPOOL_SECONDS = 3.0
 _BEGIN_SECONDS = 5.0
 _KEEP_SECONDS = 30.0
 
@@ -154,7 +155,8 @@ class Session:
             self._call, self._mailbox = arrival.read_call(headers, mailbox, desk.clock()), mailbox
         except ValueError as error:
             return CallResult.FAILED, str(error)
-        trouble = desk.trouble()
+        slow: str | None = "the recordings folder does not answer"
+        trouble = desk.workers.run_within(_SPOOL_SECONDS, desk.trouble, slow)
         return (CallResult.FAILED, trouble) if trouble else None
 
     def _converse(self) -> None:
