@@ -12,13 +12,10 @@ from gevent.monkey import get_original
 
 _WAITING_AT_MOST = 10_000
 _LAST_SECONDS = 2.0
-# Lines that come so close wait for each other: to wake a thread for each costs more than to write it.
-_GATHER_SECONDS = 0.02
 
 _Queue = get_original("queue", "SimpleQueue")
 _start_thread = get_original("_thread", "start_new_thread")
 _allocate_lock = get_original("_thread", "allocate_lock")
-_sleep = get_original("time", "sleep")
 
 
 class LogWriter:
@@ -52,8 +49,6 @@ class LogWriter:
     def _run(self) -> None:
         refused = 0
         while (line := self._waiting.get()) is not None:
-            if not self._waiting.qsize():
-                _sleep(_GATHER_SECONDS)
             if refused and self._takes(self._words(refused)):
                 refused = 0
             # A log that cannot be written must not stop a call.

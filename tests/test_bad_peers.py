@@ -284,8 +284,12 @@ def test_who_says_what_no_switch_says_is_no_call(serving: Service, said: bytes, 
 def test_frames_that_are_none_are_told_with_their_call(serving: Service) -> None:
     line = leave_a_message(serving, "babble-1", lambda done: [b"nonsense\n\n", OK, done])
     assert line["result"] == "recorded"
-    told = [one for one in serving.lines("frames_refused") if one.get("call") == "babble-1"]
-    assert [(one["peer"], one["count"]) for one in told] == [("127.0.0.1", "7")]
+
+    def told() -> list[dict[str, str]]:
+        return [one for one in serving.lines("frames_refused") if one.get("call") == "babble-1"]
+
+    until(lambda: bool(told()), "it is told")
+    assert [(one["peer"], one["count"]) for one in told()] == [("127.0.0.1", "7")]
 
 
 def test_after_all_of_them_nothing_crashed(serving: Service) -> None:

@@ -36,6 +36,8 @@ UNPASSED: dict[str, str] = {
     **{
         f"journal.editor:JournalEditor.keep:db.execute{number}": _BY_HAND for number in ("", "#2", "#3", "#4")
     },
+    "esl.channel:Channel._write:sock.sendall": "the rest of a command, where the switch does not read",
+    "running:is_served:fcntl.flock": "`check`, which asks who listens",
     "journal.journal:_close:db.execute": "looks whether there is a row where none was open",
     "journal.writer:_savepoint:_UNDO.execute": "the database refused a work, of which nothing stays",
     "mail.transport:SmtpTransport._introduce:server.rset": "nothing of the next mail was said yet",

@@ -227,6 +227,8 @@ class Session:
         elif verb == "AUTH":
             self.authenticate(line)
         elif verb == "MAIL":
+            # A connection that was kept is used again by who has forgotten what it was used for.
+            self.epoch = self.server.epoch
             size = _SIZE.search(line)
             limit = self.server.size
             too_large = size and limit and int(size[1]) > limit
