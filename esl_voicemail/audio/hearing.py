@@ -5,6 +5,7 @@ loud they are. docs/speech.md says how well that holds, and how to measure it ag
 """
 
 from collections.abc import Iterable, Iterator
+from math import log10
 from pathlib import Path
 
 import av
@@ -37,7 +38,7 @@ _COUNTED_AT_ONCE = 8192
 _BLOCK = 500
 _BACKGROUND_PERCENT, _LOUD_PERCENT, _DEPTH_DB = 10, 95, 25
 # So far above the background, over all bands, somebody may be speaking; and so loud at the least.
-_ABOVE_DB, _FAINTEST_DB = 2.5, -66
+_ABOVE_DB, _FAINTEST = 2.5, 10 ** (-66 / 10)
 # Shorter than five frames it is a click.
 _CLICK = 2
 # Bands differ by so much, 60 ms before and after, when the spectrum changes its shape.
@@ -46,7 +47,7 @@ _CHANGE_DB, _HALF, _BAND_DB, _BANDS = 2.5, 3, 3.0, 3
 _HELD = 6
 # A tone: two lines are all there is, as high and as loud as 80 ms ago, for 100 ms at the least. On either
 # side of one a codec still sounds.
-_PURE, _SAME_HERTZ, _SAME_DB, _TONE_DB, _STEADY, _AROUND = 0.9, 3.0, 1.5, -60, 2, 9
+_PURE, _SAME_HERTZ, _SAME_DB, _TONE, _STEADY, _AROUND = 0.9, 3.0, 1.5, 10 ** (-60 / 10), 2, 9
 _MODEM, _MODEM_STEADY = 0.85, 3
 # Fax machines call with 1100 Hz and answer with 2100 Hz (ITU-T T.30).
 _FAX_HERTZ, _NEAR_HERTZ = (1100, 2100), 45
@@ -54,7 +55,7 @@ _FAX_HERTZ, _NEAR_HERTZ = (1100, 2100), 45
 _WORD_MS = 100
 _TONE_MS, _TONE_SHARE = 300, 1 / 3
 _TONES = (Content.BUSY_TONE, Content.FAX_TONE)
-_SILENT_DB, _HEARD_SHARE = -50, 0.05
+_SILENT, _HEARD_SHARE = 10 ** (-50 / 10), 0.05
 
 
 def listen(path: Path) -> Hearing:
@@ -73,12 +74,14 @@ def judge(slices: Iterable[Samples]) -> Hearing:
     left = np.zeros(0, np.int16)
     for samples in slices:
         amplitudes += _amplitudes(samples)
-        left = np.concatenate((left, samples))
+        left = np.concatenate((left, samples)) if len(left) else samples
         if len(left) >= _SLICE:
             parts.append(spectra(left))
             left = left[len(parts[-1].level) * FRAME :]
-    if len(left) >= WINDOW or not parts:
-        parts.append(spectra(np.pad(left, (0, max(0, WINDOW - len(left))))))
+    if not parts and len(left) < WINDOW:
+        left = np.concatenate((left, np.zeros(WINDOW - len(left), np.int16)))
+    if len(left) >= WINDOW:
+        parts.append(spectra(left))
     return _judged(join(parts), amplitudes)
 
 
@@ -111,10 +114,11 @@ def _amplitudes(samples: Samples) -> NDArray[np.int64]:
 
 
 def _judged(sound: Spectra, amplitudes: NDArray[np.int64]) -> Hearing:
-    tone = _tones(sound)
-    speech = _speech(sound, _near(tone, _AROUND))
-    speech_ms, tone_ms = int(speech.sum()) * FRAME_MS, int(tone.sum()) * FRAME_MS
-    audible = int((decibels(sound.level) > _SILENT_DB).sum())
+    loudness: Floats = sound.bands.sum(axis=0)
+    tone = _tones(sound, loudness)
+    speech = _speech(sound.bands, loudness, _near(tone, _AROUND))
+    speech_ms, tone_ms = int(np.count_nonzero(speech)) * FRAME_MS, int(np.count_nonzero(tone)) * FRAME_MS
+    audible = int(np.count_nonzero(sound.level > _SILENT))
     if speech_ms >= _WORD_MS:
         content = Content.SPEECH
     elif tone_ms >= _TONE_MS and tone_ms >= audible * FRAME_MS * _TONE_SHARE:
@@ -122,59 +126,69 @@ def _judged(sound: Spectra, amplitudes: NDArray[np.int64]) -> Hearing:
     else:
         content = Content.NOISE if audible > len(tone) * _HEARD_SHARE else Content.SILENCE
     heard = sound.level[speech] if content is Content.SPEECH else sound.level
-    power = float(heard.mean(dtype=np.float64))
+    power = float(heard.sum(dtype=np.float64)) / len(heard)
     return Hearing(
         content=content,
         speech_ms=speech_ms,
-        level_db=round(10 * float(np.log10(power)), 1) if power else None,
+        level_db=round(10 * log10(power), 1) if power else None,
         clipped=clipped(amplitudes.tolist(), tone=content in _TONES) >= CLIPPED_SHARE,
     )
 
 
-def _speech(sound: Spectra, toned: Flags) -> Flags:
+def _speech(bands: Floats, loudness: Floats, toned: Flags) -> Flags:
     """Tell the frames in which somebody speaks."""
-    bands = decibels(sound.bands)
-    blocks = np.array_split(bands, max(1, round(len(bands) / _BLOCK)))
-    above = np.concatenate([block - _background(block) for block in blocks])
+    above = decibels(bands)
+    for block in np.array_split(above, max(1, round(len(loudness) / _BLOCK)), axis=1):
+        np.subtract(block, _background(block)[:, None], out=block)
     np.maximum(above, 0, out=above)
-    loud = decibels(sound.bands.sum(axis=1)) > _FAINTEST_DB
-    active = _lasting((np.minimum(above, 20).mean(axis=1) > _ABOVE_DB) & loud, _CLICK)
+    louder = np.minimum(above, 20).sum(axis=0) > _ABOVE_DB * len(above)
+    active = _lasting(louder & (loudness > _FAINTEST), _CLICK)
     changing = (_change(above, active) > _CHANGE_DB) & ~toned
     return active & _near(changing, _HELD) & ~toned
 
 
 def _background(bands: Floats) -> Floats:
-    quiet, loud = np.percentile(bands, (_BACKGROUND_PERCENT, _LOUD_PERCENT), axis=0)
-    background: Floats = np.minimum(quiet, loud - _DEPTH_DB).astype(np.float32)
-    return background
+    ordered = np.sort(bands, axis=1)
+    quiet, loud = _percentile(ordered, _BACKGROUND_PERCENT), _percentile(ordered, _LOUD_PERCENT)
+    return np.minimum(quiet, loud - _DEPTH_DB)
+
+
+def _percentile(ordered: Floats, percent: int) -> Floats:
+    """Return np.percentile of each row, which takes longer to find out what it is asked than to answer."""
+    last = ordered.shape[1] - 1
+    at, part = divmod(last * percent, 100)
+    below, above = ordered[:, at], ordered[:, min(at + 1, last)]
+    return below + (above - below) * np.float32(part / 100)
 
 
 def _change(above: Floats, active: Flags) -> Floats:
     """Return by how many dB the spectrum changes its shape about each frame, whatever its loudness does."""
-    change = np.zeros(len(above), np.float32)
-    if len(above) <= 2 * _HALF:
+    change = np.zeros(len(active), np.float32)
+    if len(active) <= 2 * _HALF:
         return change
-    before, after = above[: -2 * _HALF], above[2 * _HALF :]
-    heard = np.maximum(before, after) > _BAND_DB
-    count = heard.sum(axis=1)
-    difference = after - before
-    usual = (difference * heard).sum(axis=1) / np.maximum(count, 1)
-    apart = (np.abs(difference - usual[:, None]) * heard).sum(axis=1) / np.maximum(count, 1)
+    before, after = above[:, : -2 * _HALF], above[:, 2 * _HALF :]
+    heard = (np.maximum(before, after) > _BAND_DB).astype(np.float32)
+    count = heard.sum(axis=0)
     both = active[: -2 * _HALF] & active[2 * _HALF :] & (count >= _BANDS)
+    np.maximum(count, 1, out=count)
+    difference = after - before
+    usual = (difference * heard).sum(axis=0) / count
+    apart = (np.abs(difference - usual) * heard).sum(axis=0) / count
     change[_HALF:-_HALF] = apart * both
     change[1:-1] = (change[:-2] + change[1:-1] + change[2:]) / 3
     return change
 
 
-def _tones(sound: Spectra) -> Flags:
-    level = decibels(sound.bands.sum(axis=1) * sound.pure)
+def _tones(sound: Spectra, loudness: Floats) -> Flags:
+    power = loudness * sound.pure
+    level = decibels(power)
     steady = np.zeros(len(level), np.bool_)
     steady[2:-2] = (np.abs(sound.pitch[4:] - sound.pitch[:-4]) < _SAME_HERTZ) & (
         np.abs(level[4:] - level[:-4]) < _SAME_DB
     )
-    loud = level > _TONE_DB
-    bits = (sound.modem > _MODEM) & (decibels(sound.level) > _TONE_DB)
-    return _lasting(steady & loud & (sound.pure > _PURE), _STEADY) | _lasting(bits, _MODEM_STEADY)
+    pure = (sound.pure > _PURE) & (power > _TONE)
+    bits = (sound.modem > _MODEM) & (sound.level > _TONE)
+    return _lasting(steady & pure, _STEADY) | _lasting(bits, _MODEM_STEADY)
 
 
 def _of_fax(sound: Spectra, tone: Flags) -> bool:
@@ -186,13 +200,17 @@ def _of_fax(sound: Spectra, tone: Flags) -> bool:
 
 def _near(flags: Flags, frames: int) -> Flags:
     """Tell which frames are at most so far from one that is flagged."""
-    count: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(flags)))
-    at = np.arange(len(flags))
-    until = np.minimum(at + frames + 1, len(flags))
-    near: Flags = count[until] > count[np.maximum(at - frames, 0)]
+    near: Flags = np.zeros(len(flags) + 2 * frames, np.bool_)
+    near[frames : frames + len(flags)] = flags
+    # Each step tells of up to twice as many frames in a row whether one of them is flagged.
+    told, asked = 1, 2 * frames + 1
+    while told < asked:
+        step = min(told, asked - told)
+        near = near[step:] | near[:-step]
+        told += step
     return near
 
 
 def _lasting(flags: Flags, frames: int) -> Flags:
     """Tell which flagged frames are within a run of more than twice as many."""
-    return _near(~_near(~flags, frames), frames)
+    return _near(~_near(~flags, frames), frames) if flags.any() else flags

@@ -13,31 +13,36 @@ from esl_voicemail.audio.graph import RATE
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+Lines = NDArray[np.intp]
 
 FRAME_MS = 20
 FRAME = RATE * FRAME_MS // 1000
 # A window of 32 ms: its lines are 31.25 Hz apart.
 WINDOW = 256
 HERTZ = RATE / WINDOW
-_SHAPE = np.hanning(WINDOW + 2)[1:-1].astype(np.float32)
-_POWER = np.float32(2 / (WINDOW * np.sum(_SHAPE.astype(np.float64) ** 2)))
-# What a telephone carries, 190 to 3500 Hz, in eight bands; 16 bits hold nothing below this power.
-_BANDS = (6, 13, 20, 28, 37, 48, 62, 82, 112)
-_NOTHING = np.float32(1e-8)
-# Where a tone is looked for, 62 to 3700 Hz, and how many lines one is wide.
+_HANN = np.hanning(WINDOW + 2)[1:-1]
+_FULL_SCALE = 32768
+# Such that the square of each line is its power.
+_SHAPE = (_HANN * np.sqrt(2 * WINDOW / np.sum(_HANN**2)) / _FULL_SCALE).astype(np.float32)
+# The lines that are kept: where a tone is looked for, 62 to 3700 Hz, and how many lines one is wide.
 _LOWEST, _HIGHEST = 2, 120
 _LINE = np.arange(-2, 3)
+# What a telephone carries, 190 to 3500 Hz, in eight bands, and what is below and above them; 16 bits hold
+# nothing below this power.
+_PARTS = np.array((_LOWEST, 6, 13, 20, 28, 37, 48, 62, 82, 112)) - _LOWEST
+_NOTHING = np.float32(1e-8)
 # The second channel of V.21, on which a fax that answers says what it can: 1650 and 1850 Hz.
-_MODEM = slice(47, 65)
-# So many frames at once stay within the processor's cache, and below the size from which an allocator takes
-# memory from the system anew each time: the pages cost more than the transform.
-_FRAMES_AT_ONCE = 64
+_MODEM = slice(47 - _LOWEST, 65 - _LOWEST)
+# So many frames at once stay within the processor's cache, and just below the size (128 KiB) from which an
+# allocator takes memory from the system anew each time: the pages cost more than the transform.
+_FRAMES_AT_ONCE = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
     """A recording's frames: `bands` the power of each band and `level` that of all sound, 1 for full scale.
 
+    In `bands` each of the eight is a row, as long as the recording: so they are added in few long steps.
     `pitch` is the frequency of the strongest line in Hz, `pure` the share of the two strongest lines, where
     the line is steady enough to ask, and `modem` that of a fax machine's bits.
     """
@@ -53,25 +58,27 @@ def spectra(samples: NDArray[np.int16]) -> Spectra:
     """Return the spectra of 256 samples or more, one for each frame that a whole window begins with."""
     level, power = _power(samples)
     power = _even(power)
-    heard = power[:, _LOWEST:_HIGHEST]
-    total = heard.sum(axis=1) + _NOTHING
-    strongest = np.clip(heard.argmax(axis=1), 2, heard.shape[1] - 3)[:, None]
-    line = np.take_along_axis(heard, strongest + _LINE, axis=1)
+    parts = np.ascontiguousarray(np.add.reduceat(power, _PARTS, axis=1).T)
+    total = parts.sum(axis=0) + _NOTHING
+    strongest = _strongest(power)
+    line = power[_lines(strongest)]
     first = line.sum(axis=1)
-    centre = strongest[:, 0] + (line @ _LINE.astype(np.float32)) / (first + _NOTHING)
+    centre = strongest + np.vecdot(line, _LINE.astype(np.float32)) / (first + _NOTHING)
     return Spectra(
-        bands=np.add.reduceat(power[:, : _BANDS[-1]], _BANDS[:-1], axis=1) + _NOTHING,
+        bands=parts[1:-1] + _NOTHING,
         level=level,
         pitch=(centre + _LOWEST) * np.float32(HERTZ),
-        pure=_pure(heard, strongest, first) / total,
+        pure=_pure(power, strongest, first) / total,
         modem=power[:, _MODEM].sum(axis=1) / total,
     )
 
 
 def join(parts: list[Spectra]) -> Spectra:
     """Return the spectra of slices as those of the whole."""
+    if len(parts) == 1:
+        return parts[0]
     fields = ("bands", "level", "pitch", "pure", "modem")
-    return Spectra(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return Spectra(*(np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in fields))
 
 
 def decibels(power: Floats) -> Floats:
@@ -80,36 +87,53 @@ def decibels(power: Floats) -> Floats:
 
 
 def _power(samples: NDArray[np.int16]) -> tuple[Floats, Floats]:
-    """Return how loud each frame is, and the power of each of its lines up to the highest asked for."""
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::FRAME]
-    level = np.empty(len(windows), np.float32)
-    power = np.empty((len(windows), _HIGHEST), np.float32)
-    for start in range(0, len(windows), _FRAMES_AT_ONCE):
-        these = slice(start, start + _FRAMES_AT_ONCE)
-        sound = windows[these] * np.float32(1 / 32768)
-        level[these] = np.einsum("ij,ij->i", sound, sound) / WINDOW
-        sound *= _SHAPE
-        lines = np.fft.rfft(sound)[:, :_HIGHEST]
-        power[these] = (lines.real**2 + lines.imag**2) * _POWER
+    """Return how loud each frame is, and the power of each of its lines that are kept."""
+    frames = (len(samples) - WINDOW) // FRAME + 1
+    level = np.empty(frames, np.float32)
+    power = np.empty((frames, _HIGHEST - _LOWEST), np.float32)
+    for start in range(0, frames, _FRAMES_AT_ONCE):
+        until = min(start + _FRAMES_AT_ONCE, frames)
+        sound = samples[start * FRAME : (until - 1) * FRAME + WINDOW].astype(np.float32)
+        step = sound.itemsize
+        windows = np.ndarray((until - start, WINDOW), np.float32, sound, strides=(FRAME * step, step))
+        np.vecdot(windows, windows, out=level[start:until])
+        # Asked for a norm, numpy stays with 32 bits; without one it takes all to 64 and back.
+        lines = np.fft.rfft(windows * _SHAPE, norm="forward")
+        np.abs(lines[:, _LOWEST:_HIGHEST], out=power[start:until])
+    power *= power
+    level *= np.float32(1 / (WINDOW * _FULL_SCALE**2))
     return level, power
 
 
 def _even(power: Floats) -> Floats:
     """Take each frame with its neighbours: what beats, as two tones do, is steady then."""
-    even = power.copy()
-    even[1:-1] += power[:-2]
-    even[1:-1] += power[2:]
-    even[1:-1] *= np.float32(1 / 3)
+    if len(power) < 3:
+        return power
+    even = np.empty_like(power)
+    even[0], even[-1] = power[0], power[-1]
+    inner = np.add(power[:-2], power[2:], out=even[1:-1])
+    inner += power[1:-1]
+    inner *= np.float32(1 / 3)
     return even
 
 
-def _pure(heard: Floats, strongest: NDArray[np.intp], first: Floats) -> Floats:
+def _pure(power: Floats, strongest: Lines, first: Floats) -> Floats:
     """Return the power of the two strongest lines, 0 where the strongest moves."""
     rows = np.zeros(len(first), np.bool_)
-    rows[2:-2] = np.abs(strongest[4:, 0] - strongest[:-4, 0]) <= 1
+    rows[2:-2] = np.abs(strongest[4:] - strongest[:-4]) <= 1
     pure = np.zeros_like(first)
-    rest = heard[rows]
-    np.put_along_axis(rest, strongest[rows] + _LINE, 0, axis=1)
-    second = np.clip(rest.argmax(axis=1), 2, rest.shape[1] - 3)[:, None]
-    pure[rows] = first[rows] + np.take_along_axis(rest, second + _LINE, axis=1).sum(axis=1)
+    rest = power[rows]
+    rest[_lines(strongest[rows])] = 0
+    pure[rows] = first[rows] + rest[_lines(_strongest(rest))].sum(axis=1)
     return pure
+
+
+def _strongest(power: Floats) -> Lines:
+    """Return each frame's strongest line, and in place of one at an edge the nearest that is a whole one."""
+    strongest: Lines = np.minimum(np.maximum(power.argmax(axis=1), 2), power.shape[1] - 3)
+    return strongest
+
+
+def _lines(strongest: Lines) -> tuple[Lines, Lines]:
+    """Return where in its frame a tone's lines are, by the one in the middle."""
+    return np.arange(len(strongest))[:, None], strongest[:, None] + _LINE
