@@ -354,7 +354,8 @@ def test_no_more_run_at_once_than_may_and_the_newest_goes_next(tmp_path: Path, a
         (tmp_path / "out").touch()
         for message in ids:
             delivered(service, message)
-        assert names("ins")[at_once] == ids[-1]
+        # Where two begin together, either may be the first to say so.
+        assert ids[-1] in names("ins")[at_once : 2 * at_once]
         assert sorted(names("outs")) == sorted(ids)
         if at_once == 1:
             assert names("ins") == names("outs") == [ids[0], *reversed(ids[1:])]
