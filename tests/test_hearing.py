@@ -8,9 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import esl_voicemail
+from esl_voicemail.audio.clipping import QUIET, STEPS, clipped
 from esl_voicemail.audio.hearing import judge, listen
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.model import Content
@@ -134,6 +137,15 @@ def test_a_voice_that_is_too_loud_for_the_line_is_clipped(tmp_path: Path, gain_d
 
 def test_a_loud_tone_is_not_clipped(tmp_path: Path) -> None:
     assert not listen(written(tmp_path / "tone.wav", tones(5, 425))).clipped
+
+
+@given(st.lists(st.integers(0, 9), min_size=STEPS, max_size=STEPS), st.integers(QUIET, STEPS), st.booleans())
+def test_quiet_samples_tell_of_clipping_by_their_number_alone(
+    counts: list[int], loudest: int, tone: bool
+) -> None:
+    counts = [*counts[:loudest], *[0] * (STEPS - loudest)]
+    together = [sum(counts[:QUIET]), *[0] * (QUIET - 1), *counts[QUIET:]]
+    assert clipped(together, tone=tone) == clipped(counts, tone=tone)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Whether a sound was too loud for what recorded it, by how often it has each amplitude. Reads nothing."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil
@@ -18,15 +19,18 @@ CLIPPED_SHARE = 0.01
 
 # Amplitudes in steps of a byte: 0 for silence to 128 for full scale.
 STEPS = 129
+# Of samples below this amplitude only their number matters.
+QUIET = int(_TELLING * _BELOW)
 
 
 def clipped(counts: Sequence[int], *, tone: bool) -> float:
     """Return the share of samples that are cut off, 0 to 1; `counts` says how many have each amplitude."""
-    as_loud = list(accumulate(reversed(counts)))[::-1]
-    total = as_loud[0]
-    highest = max((at for at in range(STEPS) if as_loud[at] > total * _HIGHEST_SHARE), default=0)
+    # From the loudest down: how many are as loud or louder.
+    as_loud = list(accumulate(reversed(counts)))
+    total = as_loud[-1]
+    highest = STEPS - 1 - bisect_right(as_loud, total * _HIGHEST_SHARE)
     if highest < _TELLING:
         return 0.0
-    top = as_loud[ceil(highest * _TOP)]
-    below = as_loud[ceil(highest * _BELOW)] - top
+    top = as_loud[STEPS - 1 - ceil(highest * _TOP)]
+    below = as_loud[STEPS - 1 - ceil(highest * _BELOW)] - top
     return top / total if top > below * (_CLIPPED_TONE if tone else _CLIPPED) else 0.0

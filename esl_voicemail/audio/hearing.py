@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from esl_voicemail.audio.clipping import CLIPPED_SHARE, STEPS, clipped
+from esl_voicemail.audio.clipping import CLIPPED_SHARE, QUIET, STEPS, clipped
 from esl_voicemail.audio.graph import RATE
 from esl_voicemail.audio.spectrum import (
     FRAME,
@@ -33,7 +33,8 @@ Samples = NDArray[np.int16]
 
 _SLICE = RATE * 20
 # To count, numpy makes eight bytes of each: see spectrum's _FRAMES_AT_ONCE.
-_COUNTED_AT_ONCE = 8192
+_COUNTED_AT_ONCE = 2 * RATE
+_STEP = 256
 # In each ten seconds, what one frame in ten does not reach is the background, unless all of it is loud.
 _BLOCK = 500
 _BACKGROUND_PERCENT, _LOUD_PERCENT, _DEPTH_DB = 10, 95, 25
@@ -103,13 +104,19 @@ def _slices(path: Path, shape: Wav) -> Iterator[Samples]:
 
 
 def _amplitudes(samples: Samples) -> NDArray[np.int64]:
-    """Count how many samples have each amplitude, in steps of a byte."""
-    steps = np.zeros(256, np.int64)
-    for start in range(0, len(samples), _COUNTED_AT_ONCE):
-        steps += np.bincount((samples[start : start + _COUNTED_AT_ONCE] >> 8) + 128, minlength=256)
+    """Count how many samples have each amplitude, in steps of a byte; frames too quiet to tell count as 0."""
+    whole = len(samples) // FRAME * FRAME
+    frames = samples[:whole].reshape(-1, FRAME)
+    loud = (frames.max(axis=1) >= QUIET * _STEP) | (frames.min(axis=1) < -QUIET * _STEP)
+    counted = np.concatenate((frames[loud].reshape(-1), samples[whole:])).astype("<i2", copy=False)
+    high_bytes = counted.view(np.uint8)[1::2]
+    values = np.zeros(256, np.int64)
+    for start in range(0, len(high_bytes), _COUNTED_AT_ONCE):
+        values += np.bincount(high_bytes[start : start + _COUNTED_AT_ONCE], minlength=256)
     counts = np.zeros(STEPS, np.int64)
-    counts[1:] = steps[127::-1]
-    counts[:128] += steps[128:]
+    counts[:128] = values[:128]
+    counts[1:] += values[:127:-1]
+    counts[0] += len(samples) - len(counted)
     return counts
 
 
