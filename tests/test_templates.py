@@ -358,8 +358,8 @@ def test_a_service_starts_with_templates_that_are_wrong_says_so_and_mails_by_the
         "mailboxes": {"default": {"recipients": ["a@example.com"], "templates": "gone"}},
     }
     with running(tmp_path, settings) as service:
+        until(lambda: len(service.lines("template_failed")) == 2, "both are told")
         said = [line["why"] for line in service.lines("template_failed")]
-        assert len(said) == 2
         assert "gone: cannot be read" in said[0]
         assert "'nobody' is no variable of a mail" in said[1]
         assert told(service, 0)["Subject"].startswith("Voicemail: Jan, 2 s")
