@@ -72,6 +72,9 @@ class Delivery:
         self._window = Window(max_connections)
         self._under_way: set[int] = set()
         self._newest_first = False
+        # Whether more may be due than there was room for; and when to look if nobody wakes us.
+        self._more = True
+        self._look_at = 0.0
         self._reclaim_at = 0.0
         self._woken = Event()
         self._ended = Event()
@@ -106,21 +109,30 @@ class Delivery:
                 if self._clock.seconds() >= self._reclaim_at:
                     self._reclaim(crashed=False)
                 claimed = self._claim()
-                pause = 0.0 if claimed else self._pause()
+                pause = _LOOK_AGAIN_SECONDS if claimed else self._pause()
             except JournalError as error:
                 self._telemetry.trouble("journal_refused", str(error))
-                claimed, pause = [], _REFUSED_SECONDS
+                claimed, self._more, pause = [], True, _REFUSED_SECONDS
+            now = self._clock.seconds()
+            # Beside what was claimed nothing new is known of what waits.
+            self._look_at = min(self._look_at, now + pause) if claimed else now + pause
             for attempt in claimed:
                 self._under_way.add(attempt.delivery_id)
                 # Only when it has left the pool is there room for the next.
-                self._pool.spawn(self._attempt, attempt).link(lambda _: self._woken.set())
+                self._pool.spawn(self._attempt, attempt).link(self._look_again)
             if last:
                 return
-            if not claimed:
-                self._woken.wait(pause)
+            if not (claimed and self._more):
+                self._woken.wait(max(0.0, self._look_at - self._clock.seconds()))
+
+    def _look_again(self, done: "gevent.Greenlet[[Attempt], bool]") -> None:
+        """Wake the runner, unless a mail ended that lets no other one go: a look is two transactions."""
+        if done.value is not False:
+            self._woken.set()
 
     def _claim(self) -> list[Attempt]:
         room = min(self._pool.free_count(), self._window.room(len(self._pool), self._clock.seconds()))
+        self._more = not room
         if not room or self._waits_for_recordings():
             return []
         claimed = self._queue.claim(
@@ -133,6 +145,7 @@ class Delivery:
             unreadable=self._unreadable,
         )
         self._newest_first ^= len(claimed) % 2 == 1
+        self._more = len(claimed) == room
         return claimed
 
     def _waits_for_recordings(self) -> bool:
@@ -186,7 +199,8 @@ class Delivery:
             return _LOOK_AGAIN_SECONDS
         return min(_LOOK_AGAIN_SECONDS, max(0.05, (due - self._clock.latest()).total_seconds()))
 
-    def _attempt(self, attempt: Attempt) -> None:
+    def _attempt(self, attempt: Attempt) -> bool:
+        """Send one mail and note what came of it; return whether another may go now that could not."""
         started = time.monotonic()
         try:
             verdict = self._verdict(attempt)
@@ -201,6 +215,7 @@ class Delivery:
         finally:
             self._under_way.discard(attempt.delivery_id)
         self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
+        return self._more or attempt.suspect or not isinstance(verdict, Delivered)
 
     def _verdict(self, attempt: Attempt) -> Verdict:
         """Send, whatever comes in between: the message must not be stuck in `sending`."""
