@@ -188,7 +188,9 @@ class _Trial:
         if ended.handed_back:
             result = ended.variables.get("voicemail_result", "nothing")
             raise StageError(
-                ProbeStage.CALL, f"the service handed the call back: voicemail_result={result}; see its log"
+                ProbeStage.CALL,
+                f"the service handed the call back: voicemail_result={result}; its log says why. "
+                "Was `probe:` added since it read its configuration? SIGHUP lets it read it again",
             )
         if not ended.recording:
             raise StageError(ProbeStage.CALL, f"nothing was recorded; hung up by {ended.hangup_cause}")
@@ -266,7 +268,10 @@ class _Trial:
             raise StageError(
                 ProbeStage.DELIVERY,
                 f"message {self.message_id}: the mail to {found.recipient} is {found.state}: "
-                + (said or "it was not its turn yet"),
+                + (
+                    said
+                    or "it was not tried: the log says whether the mail server is away, or many mails wait"
+                ),
             )
         if self._config.maildir is not None:
             self._look_into(Maildir(self._config.maildir), (found.reply or "").removeprefix(STORED))

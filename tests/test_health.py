@@ -1,6 +1,8 @@
 """`health`: what a container's check asks the running service."""
 
+import http.server
 import socket
+import threading
 from pathlib import Path
 
 from tests.support.service import Service, command, running, until
@@ -38,3 +40,14 @@ def test_where_nobody_answers_is_said_with_what_to_ask(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (69, "")
     assert done.stderr.startswith(f"{address}: the service does not answer: ")
     assert done.stderr.endswith("; does it run, with this configuration?\n")
+
+
+def test_who_else_answers_there_does_not_pass_for_the_service(tmp_path: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as stranger:
+        address = f"127.0.0.1:{stranger.server_address[1]}"
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        (tmp_path / "voicemail.yaml").write_text(f'http: {{listen: "{address}"}}\n')
+        done = command("health", folder=tmp_path)
+        stranger.shutdown()
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.startswith(f"{address}: another program answers there; ")

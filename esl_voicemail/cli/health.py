@@ -27,7 +27,10 @@ def add(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def _health(asked: argparse.Namespace) -> int:
     address = _address(load(find(asked.config)))
-    _ask(address, "/healthz")
+    if _ask(address, "/healthz") != (200, "ok\n"):
+        raise CannotReachError(
+            f"{address}: another program answers there; does the service run, and listen there?"
+        )
     status, reasons = _ask(address, "/readyz")
     if status != 200:
         why = one_line(reasons.strip().replace("\n", "; "), 500)
