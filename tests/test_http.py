@@ -20,6 +20,7 @@ from esl_voicemail.http.exposition import Scrapes, exposition
 from esl_voicemail.http.server import REQUEST_SECONDS, HttpServer
 from esl_voicemail.log import Log
 from esl_voicemail.telemetry import Telemetry
+from tests.support.turns import turns
 
 GET = "GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -166,22 +167,12 @@ def test_a_scrape_of_hundreds_of_mailboxes_lets_others_have_their_turn(serve):
     """They would wait for all of it together: for most of a second, at 500 mailboxes."""
     log = Log(lambda _: None, lambda: datetime.now(UTC))
     telemetry = Telemetry(map("box{}".format, range(300)), lambda: datetime.now(UTC), log=log)
-    turns, stop = 0, Event()
-
-    def take_turns() -> None:
-        nonlocal turns
-        while not stop.is_set():
-            turns += 1
-            gevent.sleep(0)
-
-    taking = gevent.spawn(take_turns)
-    body = exposition(telemetry.registry).decode()
-    stop.set()
-    taking.join(10)
+    with turns() as others:
+        body = exposition(telemetry.registry).decode()
     lines = body.splitlines()
     series = [line for line in lines if not line.startswith("#")]
     assert len(series) > 25_000
-    assert turns >= len(series) / 250
+    assert others.taken >= len(series) / 250
     heads = [line for line in lines if line.startswith("# TYPE")]
     assert len(heads) == len(set(heads))
     status, answer = ask(serve(telemetry.registry), "/metrics")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import gevent
 import pytest
-from gevent.event import Event
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.log import Log
@@ -36,6 +35,7 @@ from esl_voicemail.verdict import Bounced, Deferred, Delivered, Verdict
 from esl_voicemail.workers import Workers
 from tests.support.post import ANNA, Post, smtp_transport
 from tests.support.service import Service, until
+from tests.support.turns import turns
 
 NOW = datetime(2026, 7, 15, 10, 30, tzinfo=UTC)
 
@@ -101,22 +101,12 @@ def test_what_a_dialplan_or_a_server_says_never_becomes_a_label(telemetry):
 
 def test_mailboxes_of_a_reload_let_others_have_their_turn_and_known_ones_take_none(telemetry):
     """Five hundred new ones would hold all calls up for half a second."""
-    turns, stop = 0, Event()
-
-    def take_turns() -> None:
-        nonlocal turns
-        while not stop.is_set():
-            turns += 1
-            gevent.sleep(0)
-
-    taking = gevent.spawn(take_turns)
-    telemetry.know_mailboxes([f"box{n}" for n in range(100)])
-    assert turns >= 100
-    turns = 0
-    telemetry.know_mailboxes([f"box{n}" for n in range(100)])
-    assert turns == 0
-    stop.set()
-    taking.join(10)
+    with turns() as others:
+        telemetry.know_mailboxes([f"box{n}" for n in range(100)])
+        assert others.taken >= 100
+        others.taken = 0
+        telemetry.know_mailboxes([f"box{n}" for n in range(100)])
+        assert others.taken == 0
     assert value(telemetry, "messages_total", mailbox="box99", state="kept") == 0
 
 

@@ -5,13 +5,11 @@ import itertools
 import struct
 import wave
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from hashlib import sha256
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import gevent
 from sqlalchemy import func, select
@@ -31,6 +29,7 @@ from esl_voicemail.mail.transport import SmtpTransport, Timeouts, Transport
 from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
+from tests.support import mails
 from tests.support.service import parse_logfmt, until
 from tests.support.smtp import Accepted, ScriptedSmtp
 
@@ -42,26 +41,8 @@ _numbers = itertools.count()
 
 
 def mailbox(**changes: object) -> Mailbox:
-    settled = Mailbox(
-        key="sales",
-        name="Sprzedaż",
-        numbers=("48221234567",),
-        recipients=(MailAddress("Anna", ANNA), MailAddress("", JAN)),
-        reply_to=None,
-        greetings={"default": Path("/greeting.wav")},
-        thanks=Path("/thanks.wav"),
-        apology=Path("/apology.wav"),
-        week=None,
-        holidays=None,
-        language="pl",
-        timezone=ZoneInfo("Europe/Warsaw"),
-        region="PL",
-        attachment="wav",
-        max_seconds=180,
-        min_seconds=1,
-        silence_seconds=5,
-    )
-    return replace(settled, **changes)
+    """Return a mailbox of two recipients, Anna and Jan."""
+    return mails.mailbox(**{"recipients": (MailAddress("Anna", ANNA), MailAddress("", JAN)), **changes})
 
 
 def sound(samples: int = 8000) -> bytes:
