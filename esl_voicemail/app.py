@@ -8,11 +8,11 @@ import os
 import random
 import signal
 import sys
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from io import FileIO
+from itertools import count
 
 import gevent
 from gevent.event import Event
@@ -138,7 +138,7 @@ def build(config: Config, watch: Watch) -> Parts:
         transcription=transcription,
         clock=clock,
         new_message_id=lambda: str(ULID()),
-        new_application_id=lambda: str(uuid.uuid4()),
+        new_application_id=map(f"{ULID()}-{{}}".format, count(1)).__next__,
         kept=delivery.wake,
         trouble=storage.trouble,
     )

@@ -21,7 +21,6 @@ from esl_voicemail.dialogue import (
     BeginFailed,
     Begun,
     Command,
-    ControlLost,
     Dialogue,
     Discard,
     HandBack,
@@ -216,10 +215,7 @@ class Session:
                 self._result = result
                 self._hand_back(result)
             case _:
-                try:
-                    self._channel.perform(command)
-                except ControlLostError:
-                    return ControlLost()
+                self._channel.perform(command)
         return None
 
     def _begin(self) -> Input:

@@ -1,5 +1,6 @@
 """One call's event socket against a peer over a real socket: every wait ends, every end is told apart."""
 
+import gc
 import select
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from esl_voicemail.dialogue import (
     DeadlineExpired,
     DigitPressed,
     HangUp,
+    Pause,
     Record,
 )
 from esl_voicemail.errors import CallerGoneError, ControlLostError
@@ -46,8 +48,10 @@ def event(name: str, **headers: str) -> bytes:
 
 
 def completed(application_id: str = "a-1", **headers: str) -> bytes:
-    """Return the completion of an application."""
-    return event("CHANNEL_EXECUTE_COMPLETE", Application__UUID=application_id, **headers)
+    """Return the completion of an application; its own headers follow the channel's, as the switch has it."""
+    own = {name: value for name, value in headers.items() if name.startswith("Application")}
+    of_channel = {name: value for name, value in headers.items() if name not in own}
+    return event("CHANNEL_EXECUTE_COMPLETE", **of_channel, **own, Application__UUID=application_id)
 
 
 @pytest.fixture
@@ -70,9 +74,12 @@ def soon(seconds: float = 5.0) -> float:
 
 
 def test_no_greenlet_is_left_over_by_greenswitch(pair: tuple[Channel, socket.socket]) -> None:
-    channel, _ = pair
-    assert channel._receive_events_greenlet is None
-    assert channel._process_events_greenlet is None
+    channel, switch = pair
+    greenlets = sum(isinstance(one, gevent.Greenlet) for one in gc.get_objects())
+    another = Channel(("127.0.0.1", 1), socket.fromfd(switch.fileno(), socket.AF_INET, socket.SOCK_STREAM))
+    assert sum(isinstance(one, gevent.Greenlet) for one in gc.get_objects()) == greenlets
+    another.close()
+    assert channel.connected
 
 
 def test_a_completion_is_known_by_its_own_uuid(pair: tuple[Channel, socket.socket]) -> None:
@@ -82,6 +89,31 @@ def test_a_completion_is_known_by_its_own_uuid(pair: tuple[Channel, socket.socke
     )
     assert channel.receive(soon()) == ApplicationDone("theirs")
     assert channel.receive(soon()) == ApplicationDone("ours", "FILE PLAYED")
+
+
+def test_a_channel_variable_named_like_an_applications_header_is_none(
+    pair: tuple[Channel, socket.socket],
+) -> None:
+    channel, switch = pair
+    planted = {
+        "Application": "record",
+        "Application-UUID": "theirs",
+        "Application-Response": "FILE NOT FOUND",
+    }
+    body = "".join(f"{name}: {value}\n" for name, value in planted.items())
+    own = "Application: playback\nApplication-Response: FILE%20PLAYED\nApplication-UUID: a-1\n\n"
+    said = f"Event-Name: CHANNEL_EXECUTE_COMPLETE\nUnique-ID: u-1\n{body}{own}".encode()
+    switch.sendall(b"Content-Length: %d\nContent-Type: text/event-plain\n\n%b" % (len(said), said))
+    assert channel.receive(soon()) == ApplicationDone("a-1", "FILE PLAYED")
+
+
+def test_what_is_to_be_said_goes_out_in_one_at_the_next_look(pair: tuple[Channel, socket.socket]) -> None:
+    channel, switch = pair
+    channel.perform(Pause("a-1", 400))
+    channel.perform(Beep("a-2"))
+    assert select.select([switch], [], [], 0) == ([], [], [])
+    assert channel.receive(0.0) == DeadlineExpired()
+    assert switch.recv(1000).count(b"Event-UUID: ") == 2
 
 
 def test_events_of_another_call_are_not_ours(pair: tuple[Channel, socket.socket]) -> None:
@@ -204,8 +236,10 @@ def test_nothing_is_written_to_a_socket_that_is_closed(pair: tuple[Channel, sock
     channel, switch = pair
     switch.close()
     assert channel.receive(soon()) == ControlLost()
+    channel.perform(Beep("a-1"))
+    assert channel.receive(soon()) == ControlLost()
     with pytest.raises(ControlLostError):
-        channel.perform(Beep("a-1"))
+        channel.send("exit")
 
 
 def test_a_refused_command_is_remembered_with_the_switchs_words(pair: tuple[Channel, socket.socket]) -> None:
@@ -313,6 +347,7 @@ def test_the_silence_of_a_recording_is_counted_in_the_codec_that_was_answered_wi
     switch.sendall(completed("a-1", **codec))
     assert isinstance(channel.receive(soon()), ApplicationDone)
     channel.perform(Record("a-2", Path("/r/a.wav"), 60, 5))
+    assert channel.receive(0.0) == DeadlineExpired()
     assert b"'/r/a.wav' 60 1200 30\n" in switch.recv(1000)
 
 

@@ -86,6 +86,13 @@ def test_of_a_header_that_stands_twice_the_first_counts() -> None:
     assert Headers(b"Hangup-Cause: A\nHangup-Cause: B\n").get("Hangup-Cause") == "A"
 
 
+def test_headers_since_one_are_those_from_its_last_line_on() -> None:
+    headers = Headers(b"A: 1\nB: 2\nA: 3\nC: 4\n")
+    since = headers.since("A")
+    assert (since.get("A"), since.get("B"), since.get("C")) == ("3", "", "4")
+    assert headers.since("D").get("A") == "1"
+
+
 def test_an_events_own_body_cannot_overwrite_its_headers() -> None:
     body = b"Event-Name: BACKGROUND_JOB\nContent-Length: 14\n\nUnique-ID: x\n\n"
     (frame,) = read(b"Content-Length: %d\nContent-Type: text/event-plain\n\n%b" % (len(body), body))

@@ -74,7 +74,7 @@ def test_a_recorded_call_meets_the_fate_it_deserves(
         ("early_media", "hangup_in_greeting"),
         ("exit_no_resume", "control_lost"),
         ("exit_resume", "control_lost"),
-        ("greeting_missing", "hangup_in_greeting"),
+        ("greeting_missing", "recorded"),
         ("hostile_caller", "control_lost"),
         ("max_length", "recorded"),
         ("service_gone", "control_lost"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 from pathlib import Path
 
 from esl_voicemail.dialogue.values import (
@@ -44,13 +44,12 @@ from esl_voicemail.model import TYPED_AT_MOST, CallResult, EndedBy, Take
 # --- the table ------------------------------------------------------------------------------------
 
 
-class State(Enum):
-    """Where a call stands."""
+class State(IntEnum):
+    """Where a call stands; a number, as that is looked up quickest."""
 
     OPENING = auto()  # its row is being written
     OPENING_GONE = auto()  # the same, and the caller is gone
     ANSWERING = auto()
-    PAUSING = auto()
     GREETING = auto()
     ASKING = auto()  # which number to call
     CONNECTING = auto()  # he asked for a person, and hears that he gets one
@@ -73,7 +72,6 @@ STAGE_OF = {
     State.OPENING: "opening",
     State.OPENING_GONE: "opening",
     State.ANSWERING: "greeting",
-    State.PAUSING: "greeting",
     State.GREETING: "greeting",
     State.ASKING: "greeting",
     State.BEEPING: "greeting",
@@ -120,15 +118,12 @@ class Menu:
 
 
 def _answer(d: "Dialogue", _: Input) -> tuple[Command, ...]:
-    return (Answer(d.next_id()),)
-
-
-def _pause(d: "Dialogue", _: Input) -> tuple[Command, ...]:
-    return (Pause(d.next_id(), d.script.pause_ms),)
+    return Prepare(d.next_id()), Answer(d.next_id())
 
 
 def _greet(d: "Dialogue", _: Input) -> tuple[Command, ...]:
-    return (Play(d.next_id(), d.script.greeting, OPERATOR_KEY if d.script.operator else ""),)
+    pause = Pause(d.next_id(), d.script.pause_ms)
+    return pause, Play(d.next_id(), d.script.greeting, OPERATOR_KEY if d.script.operator else "")
 
 
 def _ask_number(d: "Dialogue", _: Input) -> tuple[Command, ...]:
@@ -276,14 +271,10 @@ TABLE: dict[tuple[State, type], Move | Fork | Menu] = {
     (S.OPENING, ControlLost): Move(S.OPENING_GONE),
     (S.OPENING_GONE, Begun): Move(S.DONE, (_early,)),
     (S.OPENING_GONE, BeginFailed): Move(S.DONE, (_hand_back,)),
-    (S.ANSWERING, ApplicationDone): Move(S.PAUSING, (_pause,)),
+    (S.ANSWERING, ApplicationDone): Move(S.GREETING, (_greet,)),
     (S.ANSWERING, CallerHungUp): Move(S.DONE, (_early,)),
     (S.ANSWERING, ControlLost): Move(S.DONE, (_lost,)),
     (S.ANSWERING, DeadlineExpired): Move(S.HANGING_UP, (_stalled, _hang_up)),
-    (S.PAUSING, ApplicationDone): Move(S.GREETING, (_greet,)),
-    (S.PAUSING, CallerHungUp): Move(S.DONE, (_in_greeting,)),
-    (S.PAUSING, ControlLost): Move(S.DONE, (_lost,)),
-    (S.PAUSING, DeadlineExpired): Move(S.HANGING_UP, (_stalled, _hang_up)),
     (S.GREETING, ApplicationDone): _GREETED,
     (S.GREETING, Typed): Menu({OPERATOR_KEY: Fork(_has_operator, _CONNECTING, _GREETED)}, _GREETED),
     (S.GREETING, CallerHungUp): Move(S.DONE, (_in_greeting,)),
@@ -352,6 +343,7 @@ TABLE: dict[tuple[State, type], Move | Fork | Menu] = {
     (S.HANGING_UP, DeadlineExpired): Move(S.DONE),
 }
 
+_COMPLETIONS = (ApplicationDone, Typed)
 _SWITCH_SPEAKS = {ApplicationDone, Typed, DigitPressed, CallerHungUp, ControlLost, DeadlineExpired}
 _ROW_ANSWERS = {Begun, BeginFailed}
 _KEEP_ANSWERS = {Kept, NothingKept, KeepFailed}
@@ -364,7 +356,6 @@ IGNORED: dict[State, frozenset[type]] = {
     S.OPENING: frozenset(_KEEP_ANSWERS | {ApplicationDone, Typed, DigitPressed, DeadlineExpired}),
     S.OPENING_GONE: frozenset(_KEEP_ANSWERS | _SWITCH_SPEAKS),
     S.ANSWERING: frozenset(_WHILE_TALKING),
-    S.PAUSING: frozenset(_WHILE_TALKING),
     S.GREETING: frozenset(_WHILE_TALKING),
     S.ASKING: frozenset(_WHILE_TALKING),
     S.CONNECTING: frozenset(_WHILE_TALKING),
@@ -397,11 +388,11 @@ class Dialogue:
 
     def open(self) -> tuple[Command, ...]:
         """Return the first commands; call it once."""
-        return (Prepare(self._new_id()), Begin())
+        return (Begin(),)
 
     def receive(self, happened: Input) -> tuple[Command, ...]:
         """Take what happened and return what to do; a completion that is not ours changes nothing."""
-        if isinstance(happened, ApplicationDone | Typed) and happened.application_id != self._awaited:
+        if isinstance(happened, _COMPLETIONS) and happened.application_id != self._awaited:
             return ()
         kind: type = type(happened)
         if kind is Typed and (self.state, Typed) not in TABLE:
@@ -414,7 +405,10 @@ class Dialogue:
             return ()
         chosen = self._choose(move, happened)
         self.state = chosen.to
-        return tuple(command for step in chosen.steps for command in step(self, happened))
+        said: tuple[Command, ...] = ()
+        for step in chosen.steps:
+            said += step(self, happened)
+        return said
 
     def _choose(self, move: Move | Fork | Menu, happened: Input) -> Move:
         if isinstance(move, Menu):
@@ -441,7 +435,7 @@ class Dialogue:
             case State.ANSWERING:
                 return script.answer_seconds
             case State.GREETING:
-                return script.greeting_seconds + script.spare_seconds
+                return script.pause_ms / 1000 + script.greeting_seconds + script.spare_seconds
             case State.ASKING:
                 return script.typing_seconds
             case State.REVIEWING:

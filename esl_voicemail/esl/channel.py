@@ -30,7 +30,7 @@ from esl_voicemail.dialogue import (
     Typed,
 )
 from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
-from esl_voicemail.esl.commands import TYPED, Codec, SwitchCommand, execute, leave_word, subscribe, text_of
+from esl_voicemail.esl.commands import TYPED, SwitchCommand, codec_in, execute, leave_word, subscribe, text_of
 from esl_voicemail.esl.frames import Frame, FrameReader, Headers, Room
 from esl_voicemail.model import EndedBy, one_line
 
@@ -62,9 +62,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
     """The control connection of one call."""
 
     def __init__(self, address: Any, sock: socket.socket, room: Room | None = None) -> None:
-        super().__init__(address, sock)
-        # It is read here without greenswitch's buffer, which is 8 KB a call.
-        self.sock_file.close()
+        # Not greenswitch's own: its queues, handlers and buffer are for greenlets that are not started here.
+        self.sock, self.connected = sock, True
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE.items():
@@ -80,16 +79,14 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._reader = FrameReader(room)
         self._frames: deque[Frame] = deque()
         self._sent: deque[str] = deque()
-        self._codec = Codec()
+        self._unsaid: list[str] = []
+        self._heard_in: Headers | None = None
         self._limit_ms = 0
         self._limit_at = math.inf
         self._broken = ""
         self._reads = 0
         self._unread = 0
         self._late = 0
-
-    def start_event_handlers(self) -> None:
-        """Start nothing: greenswitch's constructor would spawn its two greenlets here."""
 
     @property
     def frames_refused(self) -> int:
@@ -123,15 +120,20 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self._write(subscribe(LINGER_SECONDS))
 
     def perform(self, command: SwitchCommand) -> None:
-        """Send a command; whatever comes of it arrives through `receive`."""
+        """Have a command said with others at the next `receive`, through which its outcome arrives."""
         if isinstance(command, Record):
             self._limit_ms = command.max_seconds * 1000
             self._limit_at = time.monotonic() + command.max_seconds
-        self.send(text_of(command, self.call_id, self._codec))
+            self._unsaid.append(text_of(command, self.call_id, codec_in(self._heard_in)))
+            self._heard_in = None
+        else:
+            self._unsaid.append(text_of(command, self.call_id))
 
     def receive(self, until: float) -> Input:
         """Return the next thing that happened, `DeadlineExpired` at `until` (monotonic seconds)."""
         try:
+            if self._unsaid:
+                self._write([])
             while True:
                 frame = self._next_frame(until)
                 if frame is None:
@@ -203,12 +205,13 @@ class Channel(OutboundSession):  # type: ignore[misc]
         self.leave()
 
     def _write(self, commands: list[str]) -> None:
+        said, self._unsaid = [*self._unsaid, *commands], []
         if not self.connected:
             raise ControlLostError("the event socket is closed")
-        self._sent.extend(command.partition("\n")[0] for command in commands)
+        self._sent.extend([command.partition("\n")[0] for command in said])
         try:
             self.sock.settimeout(_SEND_SECONDS)
-            text = "".join(f"{command}\n\n" for command in commands).encode("utf-8")
+            text = ("\n\n".join(said) + "\n\n").encode("utf-8")
             # Nearly always all of it goes at once; to cut it in pieces, `sendall` asks the system first.
             sent = self.sock.send(text)
             if sent < len(text):
@@ -288,12 +291,11 @@ class Channel(OutboundSession):  # type: ignore[misc]
         return CallerHungUp(by_fault=cause in _FAULTS)
 
     def _completion(self, event: Headers) -> ApplicationDone | Typed:
-        # Settled by the answer, it may change with a re-invite; what counts is how the recording begins.
-        rate = event.number("Channel-Read-Codec-Rate")
-        if rate:
-            self._codec = Codec(event.get("Channel-Read-Codec-Name"), min(rate, 192_000))
-        application_id, application = event.get("Application-UUID"), event.get("Application")
-        response = event.get("Application-Response")
+        self._heard_in = event
+        # The switch puts them behind all variables (switch_core_session_exec).
+        own = event.since("Application")
+        application_id, application = own.get("Application-UUID"), own.get("Application")
+        response = own.get("Application-Response")
         # Variables outlive the application that set them: only its own are read.
         match application:
             case "playback":

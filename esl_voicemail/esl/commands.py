@@ -5,6 +5,7 @@ be a second command, and is refused here whatever came before. Every execute car
 which comes back as Application-UUID, and event-lock, without which the next one would run inside it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from esl_voicemail.dialogue import (
     Tell,
     Transfer,
 )
+from esl_voicemail.esl.frames import Headers
 from esl_voicemail.model import CALL_ID, MISREAD, SILENCE_THRESHOLD
 
 RECORD_RATE = 8000
@@ -46,6 +48,9 @@ _VARIABLES = {
     "enable_file_write_buffering": "false",
     "record_sample_rate": str(RECORD_RATE),
 }
+_PREPARED = "^^;" + ";".join(f"{name}={value}" for name, value in _VARIABLES.items())
+
+_MISREAD = re.compile(f"[{re.escape(MISREAD)}]")
 
 # Where the switch leaves what a caller types when he is asked.
 TYPED = "voicemail_typed"
@@ -80,6 +85,12 @@ class Codec:
         return max(1, round(seconds * clock / RECORD_RATE))
 
 
+def codec_in(event: Headers | None) -> Codec:
+    """Return what the caller is heard in: settled by the answer, it may change with a re-invite."""
+    rate = event.number("Channel-Read-Codec-Rate") if event else None
+    return Codec(event.get("Channel-Read-Codec-Name"), min(rate, 192_000)) if event and rate else Codec()
+
+
 def subscribe(linger_seconds: int) -> list[str]:
     """Return the commands that follow `connect`: linger, and only the events that are read."""
     return [f"linger {linger_seconds}", "myevents", f"nixevent {UNREAD_EVENTS}"]
@@ -89,8 +100,7 @@ def text_of(command: SwitchCommand, call_id: str, codec: Codec = Codec()) -> str
     """Return a command as the event socket wants it, without the closing blank line."""
     match command:
         case Prepare(application_id):
-            pairs = ";".join(f"{name}={value}" for name, value in _VARIABLES.items())
-            return execute(application_id, "multiset", f"^^;{pairs}")
+            return execute(application_id, "multiset", _PREPARED)
         case Answer(application_id):
             return execute(application_id, "answer")
         case Pause(application_id, duration_ms):
@@ -133,11 +143,11 @@ def execute(application_id: str, application: str, argument: str = "") -> str:
     for text in (application_id, application, argument):
         if not text.isprintable():
             raise ValueError(f"a control character in {text!r} would break the command")
-    lines = ["sendmsg", "call-command: execute", "event-lock: true", f"execute-app-name: {application}"]
-    if argument:
-        lines.append(f"execute-app-arg: {argument}")
-    lines.append(f"Event-UUID: {application_id}")
-    return "\n".join(lines)
+    said = f"execute-app-arg: {argument}\n" if argument else ""
+    return (
+        f"sendmsg\ncall-command: execute\nevent-lock: true\nexecute-app-name: {application}\n"
+        f"{said}Event-UUID: {application_id}"
+    )
 
 
 def _ask(application_id: str, path: Path, digits: tuple[int, int], wanted: str) -> str:
@@ -149,6 +159,6 @@ def _ask(application_id: str, path: Path, digits: tuple[int, int], wanted: str) 
 
 def _sound(path: Path) -> str:
     text = str(path)
-    if not path.is_absolute() or any(sign in text for sign in MISREAD):
+    if not text.startswith("/") or _MISREAD.search(text):
         raise ValueError(f"the switch would misread the path {text!r}")
     return text

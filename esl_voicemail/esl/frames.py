@@ -48,6 +48,14 @@ class Headers:
         end = self._block.find(b"\n", start)
         return self._block[start:] if end < 0 else self._block[start:end]
 
+    def since(self, name: str) -> "Headers":
+        """Return the headers from the last one of a name on, all of them where there is none.
+
+        It is looked for from the end: where that is known to be near, nothing else of an event is looked at.
+        """
+        start = self._block.rfind(_mark(name))
+        return self if start < 0 else Headers(self._block[start + 1 :])
+
     def get(self, name: str, default: str = "") -> str:
         """Return a value percent-decoded; it may hold any character, line breaks too.
 

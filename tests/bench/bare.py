@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections import deque
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from esl_voicemail.dialogue import (
     Begin,
     Begun,
     Command,
-    ControlLost,
     Dialogue,
     Discard,
     Input,
@@ -35,6 +35,7 @@ from esl_voicemail.errors import ControlLostError
 from esl_voicemail.esl.channel import Channel
 
 _SOUNDS = Path("/var/greetings")
+_RUN, _APPLICATIONS = str(uuid.uuid4()), count(1)
 
 
 def _script(recording: Path) -> Script:
@@ -49,6 +50,11 @@ def _script(recording: Path) -> Script:
     )
 
 
+def new_application_id() -> str:
+    """Return one as the service makes them."""
+    return f"{_RUN}-{next(_APPLICATIONS)}"
+
+
 def converse(sock: socket.socket, peer: Any) -> None:
     """Hold one call's dialogue."""
     channel = Channel(peer, sock)
@@ -56,7 +62,7 @@ def converse(sock: socket.socket, peer: Any) -> None:
         channel.connect()
         channel.subscribe()
         folder = Path(sys.argv[2])
-        dialogue = Dialogue(_script(folder / f"{channel.call_id}.wav"), lambda: str(uuid.uuid4()))
+        dialogue = Dialogue(_script(folder / f"{channel.call_id}.wav"), new_application_id)
         happened: deque[Input] = deque()
         _perform_all(channel, dialogue.open(), happened)
         state, until = None, 0.0
@@ -79,10 +85,7 @@ def _perform_all(channel: Channel, commands: tuple[Command, ...], happened: dequ
             case Discard() | Salvage():
                 raise ControlLostError("the recorded call does not end like this")
             case _:
-                try:
-                    channel.perform(command)  # type: ignore[arg-type]
-                except ControlLostError:
-                    happened.append(ControlLost())
+                channel.perform(command)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

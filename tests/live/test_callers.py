@@ -36,7 +36,7 @@ def test_hanging_up_before_the_recording_is_counted_and_mails_nothing(office: Of
 def test_hanging_up_before_the_answer_is_counted_and_mails_nothing(office: Office) -> None:
     with office.journal_busy(), office.sip_call() as caller:
         channel = office.exchange.channel_of(caller.mark)
-        channel.event("CHANNEL_EXECUTE", lambda event: event.get("Application") == "multiset")
+        channel.event("CHANNEL_EXECUTE", lambda event: event.get("Application") == "socket")
         caller.cancel()
         channel.ended()
     line = check_trace(office, channel.uuid, "hangup_before_answer")
