@@ -26,6 +26,7 @@ _HALF = re.compile(r"[\ud800-\udfff]")
 _CHARACTERS_AT_MOST = 1000
 # A shorter number may be any number, and up to five digits are an extension.
 _DIGITS_AT_LEAST, _DIGITS_AT_MOST = 6, 9
+_NO_DIGITS = re.compile(r"[^0-9]+")
 # However people put it: a plus, and between the digits a blank, a dash or a bracket.
 _A_NUMBER = re.compile(r"(?<!\w)\+?\(?[0-9](?:[ ./()-]{0,2}[0-9]){5,}(?!\w)")
 
@@ -73,8 +74,10 @@ def without(text: str, number: str) -> str:
     """Mask a telephone number in what others say, however they group its digits, with its country or not."""
     if len(number) > 5:
         text = text.replace(number, masked(number))
-    digits = re.sub(r"\D", "", number, flags=re.ASCII)[-_DIGITS_AT_MOST:]
-    if len(digits) < _DIGITS_AT_LEAST:
+    digits = _NO_DIGITS.sub("", number)[-_DIGITS_AT_MOST:]
+    # A pattern for each caller's number takes longer to compile than all else of a line: nearly always the
+    # digits alone tell that it is not there.
+    if len(digits) < _DIGITS_AT_LEAST or digits not in _NO_DIGITS.sub("", text):
         return text
     return re.sub(r"\W{0,2}".join(digits), masked(digits), text)
 
