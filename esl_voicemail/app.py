@@ -93,7 +93,7 @@ def build(config: Config, watch: Watch) -> Parts:
     say_all_in_lines(telemetry)
     # Codecs have threads of their own: no call waits for the mail of another. More than there are processors
     # would only take turns, and hold the event loop up between them.
-    processors = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0))
     workers, mail_workers = Workers(_DISK_THREADS), Workers(min(config.mail.max_connections, processors))
     readiness = Readiness(workers, telemetry, clock)
     http = HttpServer(config.http.listen, telemetry.registry, readiness.reasons)
@@ -140,7 +140,7 @@ def build(config: Config, watch: Watch) -> Parts:
         new_message_id=lambda: str(ULID()),
         new_application_id=lambda: str(uuid.uuid4()),
         kept=delivery.wake,
-        trouble=storage.trouble,
+        trouble=readiness.trouble,
     )
     recovery = Recovery(
         journal,

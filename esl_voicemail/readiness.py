@@ -41,6 +41,17 @@ class Readiness:
             if self._stopping.wait(_EVERY_SECONDS):
                 return
 
+    def trouble(self) -> str | None:
+        """Return why a call taken now could not be recorded or noted, or None; blocks on a disk.
+
+        While all is well, what shows without writing is enough: what does not show is found by the next
+        look, and from then on each call looks as closely, so that all resumes as soon as it can.
+        """
+        storage = self._storage
+        if storage is None:
+            return self._last
+        return storage.trouble() if self._last else storage.trouble_in_sight()
+
     def look(self) -> None:
         """Look now, and say what changed."""
         storage = self._storage
