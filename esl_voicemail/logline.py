@@ -37,7 +37,8 @@ def render(style: str, now: datetime, level: str, event: str, fields: Mapping[st
     Unset fields are left out, and of a text no more than a thousand characters are said. `colours` is
     `logfmt` but for how a terminal shows it.
     """
-    stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
+    # What comes after the milliseconds is the zone: +00:00.
+    stamp = now.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
     said: dict[str, Value] = {"ts": stamp, "level": level, "event": event}
     said |= {key: _bounded(value) for key, value in fields.items() if value is not None}
     if style == "json":
@@ -90,11 +91,13 @@ def without_any(text: str) -> str:
 def _bounded(value: Value) -> Value:
     if not isinstance(value, str):
         return value
-    whole = _HALF.sub("\ufffd", value)
+    whole = value if value.isascii() else _HALF.sub("\ufffd", value)
     return whole if len(whole) <= _CHARACTERS_AT_MOST else f"{whole[: _CHARACTERS_AT_MOST - 1]}…"
 
 
 def _logfmt(value: Value) -> str:
+    if type(value) is int:
+        return str(value)
     if isinstance(value, bool):
         return str(value).lower()
     text = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
