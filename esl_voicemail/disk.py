@@ -59,8 +59,8 @@ def trouble_in_sight(folder: Path, min_free_bytes: int) -> str | None:
         code = errno.EROFS
     elif not os.access(folder, os.W_OK | os.X_OK):
         code = errno.EACCES
-    # A file system without a bound on files says that it has none.
-    elif not found.f_bavail or (found.f_files and not found.f_favail):
+    # A file system without a bound on bytes or on files has, by its own word, none at all.
+    elif (found.f_blocks and not found.f_bavail) or (found.f_files and not found.f_favail):
         code = errno.ENOSPC
     if code:
         return f"{folder}: cannot be written: {os.strerror(code)}"
