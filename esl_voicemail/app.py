@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from io import FileIO
-from itertools import count
 
 import gevent
 from gevent.event import Event
@@ -93,7 +92,7 @@ def build(config: Config, watch: Watch) -> Parts:
     say_all_in_lines(telemetry)
     # Codecs have threads of their own: no call waits for the mail of another. More than there are processors
     # would only take turns, and hold the event loop up between them.
-    processors = os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0))
     workers, mail_workers = Workers(_DISK_THREADS), Workers(min(config.mail.max_connections, processors))
     readiness = Readiness(workers, telemetry, clock)
     http = HttpServer(config.http.listen, telemetry.registry, readiness.reasons)
@@ -138,9 +137,10 @@ def build(config: Config, watch: Watch) -> Parts:
         transcription=transcription,
         clock=clock,
         new_message_id=lambda: str(ULID()),
-        new_application_id=map(f"{ULID()}-{{}}".format, count(1)).__next__,
+        # Nobody guesses at it, so the system is not asked for each of a call's nine.
+        new_application_id=lambda: f"{random.getrandbits(128):032x}",
         kept=delivery.wake,
-        trouble=storage.trouble,
+        trouble=readiness.trouble,
     )
     recovery = Recovery(
         journal,

@@ -1,5 +1,6 @@
 """Whether a folder can be written and has room, and some room kept aside; blocks on a disk."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -33,14 +34,37 @@ class Reserve:
 
 def trouble(folder: Path, min_free_bytes: int) -> str | None:
     """Return in one line why nothing more should be written into a folder, or None when all is well."""
+    seen = trouble_in_sight(folder, min_free_bytes)
+    if seen:
+        return seen
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             # A file without content fits on a full disk too.
             file.write(bytes(_BLOCK_BYTES))
             file.flush()
-        free = shutil.disk_usage(folder).free
     except OSError as error:
         return f"{folder}: cannot be written: {error.strerror}"
+    return None
+
+
+def trouble_in_sight(folder: Path, min_free_bytes: int) -> str | None:
+    """Return the same as far as it shows without writing: a quota, say, or a broken disk does not."""
+    try:
+        # With the dot, what is no folder is told from one.
+        found = os.statvfs(f"{folder}/.")
+    except OSError as error:
+        return f"{folder}: cannot be written: {error.strerror}"
+    code = 0
+    if found.f_flag & os.ST_RDONLY:
+        code = errno.EROFS
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    # A file system without a bound on bytes or on files has, by its own word, none at all.
+    elif (found.f_blocks and not found.f_bavail) or (found.f_files and not found.f_favail):
+        code = errno.ENOSPC
+    if code:
+        return f"{folder}: cannot be written: {os.strerror(code)}"
+    free = found.f_bavail * found.f_frsize
     if free < min_free_bytes:
         return f"{folder}: {free >> 20} MiB free, less than storage.min_free_mb {min_free_bytes >> 20}"
     return None

@@ -33,6 +33,7 @@ ALWAYS_SAID = frozenset(
 # Whose trouble it was, and how much of it, makes no other trouble of it; nor does an id in its words.
 _OF_ONE = frozenset({"call", "message", "rcpt", "about", "attempt", "next_try", "duration_ms", "count"})
 _ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HEIGHT = {level: height for height, level in enumerate(LEVELS)}
 _COUNTED = frozenset({"warning", "error"})
 _EVERY_SECONDS = 1.0
 
@@ -60,16 +61,20 @@ class Log:
         self._write = write
         self._clock = clock
         self._style = style
-        self._least = LEVELS.index(level)
+        self._least = _HEIGHT[level]
         self._seconds = seconds
         self._repeats: Repeats[_Said] = Repeats()
         # Never held across a switch of greenlets, so a native lock keeps none of them waiting.
         self._counting = _allocate_lock()
         self._stopping = Event()
 
+    def says(self, level: str) -> bool:
+        """Whether lines of a level are written, or counted, at all."""
+        return _HEIGHT[level] >= self._least
+
     def say(self, level: str, event: str, fields: Mapping[str, Value]) -> None:
         """Write an event's line, unless it is below the level, or one of many and comes with their count."""
-        if LEVELS.index(level) < self._least:
+        if not self.says(level):
             return
         if self._seconds is not None and level in _COUNTED and event not in ALWAYS_SAID:
             with self._counting:

@@ -1,6 +1,7 @@
 """The families of the metrics, each series begun at 0, and labels' words; who moves them is `telemetry`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +24,8 @@ from esl_voicemail.model import (
     VoicemailState,
 )
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Expired, Held
+
+Family = TypeVar("Family", Counter, Gauge, Histogram)
 
 # A second series for each, saying when it began, is of no use to a service that says when it started.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -72,6 +75,14 @@ def set_up_fault(code: int | None) -> str:
     return "other" if code is None else "refused"
 
 
+def each(family: Family, values: Iterable[str]) -> dict[str, Family]:
+    """Begin a family's series at 0, one for each value of its label, and return them by that.
+
+    To find one in the library takes longer than to move it.
+    """
+    return {str(value): family.labels(str(value)) for value in values}
+
+
 class CounterByMailbox:
     """A counter with a part for each mailbox: a scrape of hundreds takes one at a time."""
 
@@ -80,17 +91,24 @@ class CounterByMailbox:
         self._text = text
         self._names = ("mailbox", *names)
         self._parts: dict[str, Counter] = {}
+        self._series: dict[str, dict[tuple[str, ...], Counter]] = {}
         registry.register(self)
 
     def labels(self, mailbox: str, *values: str) -> Counter:
         """Return the series of these labels, begun at 0 if it is new."""
         if mailbox not in self._parts:
             self._parts[mailbox] = Counter(self._name, self._text, self._names, registry=None)
-        return self._parts[mailbox].labels(mailbox, *values)
+            self._series[mailbox] = {}
+        series = self._series[mailbox]
+        found = series.get(values)
+        if found is None:
+            found = series[values] = self._parts[mailbox].labels(mailbox, *values)
+        return found
 
     def forget(self, mailbox: str) -> None:
         """End a mailbox's series."""
         self._parts.pop(mailbox, None)
+        self._series.pop(mailbox, None)
 
     def collect(self) -> Iterator[Metric]:
         """Return the family part by part, each measured when it is asked for."""
@@ -119,36 +137,54 @@ class Metrics:
         gauge("build_info", "The version that runs.", "version").labels(__version__).set(1)
         self.ready = gauge("ready", "1 while new calls are taken and can be recorded.")
         self.calls = by_mailbox("calls_total", "Calls, by how they ended.", "reason", "result")
-        self.in_progress = gauge("calls_in_progress", "Calls the service has now.", "stage")
+        self.in_progress = each(gauge("calls_in_progress", "Calls the service has now.", "stage"), STAGES)
         self.duration = histogram(
             "recording_duration_seconds", "Length of kept recordings.", _DURATION_BUCKETS
         )
         self.speech = histogram("recording_speech_seconds", "Speech in kept recordings.", _SPEECH_BUCKETS)
-        self.heard = counter("recordings_heard_total", "Recordings, by what they hold.", "content")
-        self.ended = counter("recording_ended_total", "Kept recordings, by what ended them.", "reason")
+        self.heard = each(
+            counter("recordings_heard_total", "Recordings, by what they hold.", "content"), Content
+        )
+        self.ended = each(
+            counter("recording_ended_total", "Kept recordings, by what ended them.", "reason"), EndedBy
+        )
         self.messages = by_mailbox("messages_total", "Calls' rows closed, by state.", "state")
-        self.attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
-        self.reports = counter(
-            "delivery_reports_total", "Tries to tell the operator who did not get a mail.", "result"
+        attempts = counter("delivery_attempts_total", "Tries to deliver.", "result", "smtp_class")
+        self.attempts = {
+            (result, code): attempts.labels(result, code) for result in RESULT_OF.values() for code in CLASSES
+        }
+        self.reports = each(
+            counter("delivery_reports_total", "Tries to tell the operator who did not get a mail.", "result"),
+            RESULT_OF.values(),
         )
         self.lag = histogram(
             "delivery_lag_seconds", "From the end of a message's caller to its acceptance.", _LAG_BUCKETS
         )
-        self.delivering = histogram(
-            "delivery_duration_seconds",
-            "How long each part of a try took, its wait for a thread included.",
-            _STAGE_BUCKETS,
-            "stage",
+        self.delivering = each(
+            histogram(
+                "delivery_duration_seconds",
+                "How long each part of a try took, its wait for a thread included.",
+                _STAGE_BUCKETS,
+                "stage",
+            ),
+            DELIVERY_STAGES,
         )
-        self.set_up_faults = counter(
-            "delivery_setup_faults_total", "Tries that our set-up spoiled, not the message.", "kind"
+        self.set_up_faults = each(
+            counter("delivery_setup_faults_total", "Tries that our set-up spoiled, not the message.", "kind"),
+            SET_UP_FAULTS,
         )
-        self.transcripts = counter("transcripts_total", "Messages to be written down.", "result")
+        self.transcripts = each(
+            counter("transcripts_total", "Messages to be written down.", "result"), TranscriptResult
+        )
         self.transcribing = histogram(
             "transcript_duration_seconds", "How long transcripts took.", _DURATION_BUCKETS
         )
-        self.recovered = counter("recovered_total", "What recovery found and mended.", "kind")
-        self.peers_refused = counter("peers_refused_total", "Event-socket connections refused.", "why")
+        self.recovered = each(
+            counter("recovered_total", "What recovery found and mended.", "kind"), RECOVERIES
+        )
+        self.peers_refused = each(
+            counter("peers_refused_total", "Event-socket connections refused.", "why"), PEERS_REFUSED
+        )
         self.frames_refused = counter("esl_frames_refused_total", "Frames from a switch that were none.")
         self.recordings_free = gauge("recordings_free_bytes", "Free for recordings.")
         self.recordings_size = gauge("recordings_size_bytes", "Size of the recordings' file system.")
@@ -162,8 +198,9 @@ class Metrics:
         self.late = histogram(
             "event_loop_lag_seconds", "How late the event loop comes to what is due.", _LATE_BUCKETS
         )
-        self.reloads = counter(
-            "config_reloads_total", "Configurations read again, changed or asked to.", "result"
+        self.reloads = each(
+            counter("config_reloads_total", "Configurations read again, changed or asked to.", "result"),
+            RELOADS,
         )
         self.last_call = gauge(
             "last_call_timestamp_seconds", "When the last call arrived; 0 before the first."
@@ -171,24 +208,6 @@ class Metrics:
         self.last_delivery = gauge(
             "last_delivery_timestamp_seconds", "When a caller's mail was last accepted; 0 before the first."
         )
-
-        for labelled, values in (
-            (self.reloads, RELOADS),
-            (self.heard, Content),
-            (self.ended, EndedBy),
-            (self.in_progress, STAGES),
-            (self.recovered, RECOVERIES),
-            (self.peers_refused, PEERS_REFUSED),
-            (self.transcripts, TranscriptResult),
-            (self.delivering, DELIVERY_STAGES),
-            (self.set_up_faults, SET_UP_FAULTS),
-            (self.reports, RESULT_OF.values()),
-        ):
-            for value in values:
-                labelled.labels(str(value))
-        for name in RESULT_OF.values():
-            for smtp_class in CLASSES:
-                self.attempts.labels(name, smtp_class)
 
     def begin(self, mailbox: str) -> None:
         """Begin a mailbox's series at 0."""
@@ -226,18 +245,17 @@ class ProbeMetrics:
             "last_success_timestamp_seconds", "When a probe last succeeded; 0 before the first."
         )
         self.duration = gauge("duration_seconds", "How long the last probe took, from call to mail.")
-        self.runs = Counter(
+        runs = Counter(
             "voicemail_probes_total",
             "Probes, by the stage they failed at.",
             ["result"],
             registry=self.registry,
         )
-        for result in (PROBED, *ProbeStage):
-            self.runs.labels(str(result))
+        self.runs = each(runs, (PROBED, *ProbeStage))
 
     def ended(self, result: str, seconds: float, now: float) -> None:
         """A probe ended, as PROBED or at a stage, after so many seconds; `now` is of the epoch."""
-        self.runs.labels(result).inc()
+        self.runs[result].inc()
         if result == ProbeStage.START:
             return  # No call was placed: nothing is proved, either way.
         self.last.set(now)

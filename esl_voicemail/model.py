@@ -38,6 +38,8 @@ _DROPPED = _DIRECTION | _INVISIBLE
 
 def one_line(text: str, limit: int) -> str:
     """Return text as one printable line of at most `limit` characters, spaces folded, NFC."""
+    if len(text) <= limit and _is_clean(text):
+        return text.strip()
     # Marks of direction go first: what stood on both sides of one may compose.
     text = "".join(c for c in text[: limit * 8] if c not in _DROPPED)
     clean = (
@@ -45,6 +47,15 @@ def one_line(text: str, limit: int) -> str:
     )
     line = " ".join("".join(clean).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _is_clean(text: str) -> bool:
+    """Whether a text is one line but for blanks around it, as most are; of all blanks only U+0020 prints."""
+    return (
+        text.isprintable()
+        and "  " not in text
+        and (text.isascii() or (_DROPPED.isdisjoint(text) and unicodedata.is_normalized("NFC", text)))
+    )
 
 
 class Reason(StrEnum):

@@ -8,6 +8,7 @@ from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
 
 _EVERY_SECONDS = 5.0
+# Whose call waits hears ringing, or silence: past this, the dialplan does better.
 _SLOWEST_SECONDS = 3.0
 _SET_BY_SECONDS = 30.0
 _SLOW: str | None = "the recordings folder does not answer"
@@ -40,6 +41,18 @@ class Readiness:
             self.look()
             if self._stopping.wait(_EVERY_SECONDS):
                 return
+
+    def trouble(self) -> str | None:
+        """Return why a call taken now could not be recorded or noted, or None when it can.
+
+        While all is well, what shows without writing is enough: what does not show is found by the next
+        look, and from then on each call looks as closely, so that all resumes as soon as it can.
+        """
+        storage = self._storage
+        if storage is None:
+            return self._last
+        look = storage.trouble if self._last else storage.trouble_in_sight
+        return self._workers.run_within(_SLOWEST_SECONDS, look, _SLOW)
 
     def look(self) -> None:
         """Look now, and say what changed."""

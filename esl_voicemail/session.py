@@ -38,7 +38,7 @@ from esl_voicemail.esl import arrival
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Headers
 from esl_voicemail.journal import Journal
-from esl_voicemail.listening import heard
+from esl_voicemail.listening import admitted_and_heard
 from esl_voicemail.metrics import STAGES
 from esl_voicemail.model import Call, CallResult, EndedBy, Hearing, Recording, Take, VoicemailState
 from esl_voicemail.script import script_of
@@ -48,7 +48,6 @@ from esl_voicemail.transcription import Transcription
 from esl_voicemail.workers import Workers
 
 # Waiting callers hear ringing, or silence: past these, the dialplan does better.
-_SPOOL_SECONDS = 3.0
 _BEGIN_SECONDS = 5.0
 _KEEP_SECONDS = 30.0
 
@@ -154,8 +153,7 @@ class Session:
             self._call, self._mailbox = arrival.read_call(headers, mailbox, desk.clock()), mailbox
         except ValueError as error:
             return CallResult.FAILED, str(error)
-        slow: str | None = "the recordings folder does not answer"
-        trouble = desk.workers.run_within(_SPOOL_SECONDS, desk.trouble, slow)
+        trouble = desk.trouble()
         return (CallResult.FAILED, trouble) if trouble else None
 
     def _converse(self) -> None:
@@ -239,10 +237,13 @@ class Session:
         """Make the newest recording a message that holds one."""
         desk, (call, mailbox), take = self._desk, self._of_call(), keep.take
         try:
-            recording = desk.workers.run_within(_KEEP_SECONDS, lambda: desk.spool.admit(take.path), None)
-            if recording is None:
-                raise JournalError("the recordings folder does not answer")
-            hearing = heard(recording, call.mailbox, self._message_id, desk.workers, desk.telemetry)
+            recording, hearing = admitted_and_heard(
+                lambda: desk.spool.admit(take.path),
+                call.mailbox,
+                self._message_id,
+                desk.workers,
+                desk.telemetry,
+            )
             typed = self._noted or bool(keep.typed)
             empty = mailbox.finds_empty(recording, take.ended_by, hearing, typed=typed)
             if keep.earlier and (empty or (hearing and not hearing.is_speech)):

@@ -26,6 +26,7 @@ _NAME = re.compile(
 MARK = ".esl-voicemail"
 IDENTITY = "recordings.id"  # repeats it, in the storage directory
 _ANOTHERS = f"its mark {MARK} is another storage directory's; name another storage.recordings"
+_WORDS_BYTES = 256
 # mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording.
 _RATES = ("8000", "16000", "32000", "48000")
 
@@ -72,7 +73,7 @@ class Spool:
         """Return why the folder is not the one used before, or None when it is."""
         if self.identity is None:
             return None
-        known, found = _words(self.identity), _words(self.recordings / MARK)
+        known, found = _words(self.identity), _words(f"{self.recordings}/{MARK}")
         if found == known or (not known and found == _words(self.identity.with_suffix(".new"))):
             return None
         if not found:
@@ -84,14 +85,22 @@ class Spool:
 
     def trouble(self) -> str | None:
         """Return in one line why nothing can be recorded now, or None when all is well."""
+        return self._misplaced() or disk.trouble(self.recordings, self.min_free_bytes)
+
+    def trouble_in_sight(self) -> str | None:
+        """Return the same as far as it shows without writing."""
+        return self._misplaced() or disk.trouble_in_sight(self.recordings, self.min_free_bytes)
+
+    def _misplaced(self) -> str | None:
+        """Return why what is recorded now would not come to lie where it is looked for, and can be read."""
         folder = self.recordings
         try:
-            if not folder.exists():
+            if not _is_there(f"{folder}"):
                 return f"{folder}: no such folder; create it, writable for the switch and for this service"
             strange = self.strange()
             if strange:
                 return strange
-            shadow = next((rate for rate in _RATES if (folder / rate).exists()), None)
+            shadow = next((rate for rate in _RATES if _is_there(f"{folder}/{rate}")), None)
             if shadow:
                 return f"{folder}/{shadow}: the switch would write there instead; remove or rename it"
         except OSError as error:
@@ -103,7 +112,7 @@ class Spool:
                     "and the folder its setgid bit, then the file too"
                 )
             self.forbidden.discard(path)
-        return disk.trouble(folder, self.min_free_bytes)
+        return None
 
     def place(self, mailbox: str, message_id: str, take: int = 1) -> Path:
         """Return where a message's audio goes; who records again, does so beside what there is."""
@@ -218,11 +227,25 @@ def _mending(path: Path) -> Path:
     return path.with_name(f".{path.name}.mending")
 
 
-def _words(path: Path) -> str:
+def _words(path: Path | str) -> str:
+    """Return what a small file says; every call asks, so without what pathlib and text files add."""
     try:
-        return path.read_text(errors="replace").strip()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return ""
+    try:
+        return os.read(descriptor, _WORDS_BYTES).decode(errors="replace").strip()
+    finally:
+        os.close(descriptor)
+
+
+def _is_there(path: str) -> bool:
+    """Return whether a path leads anywhere; OSError where nobody may look."""
+    try:
+        os.stat(path)  # noqa: PTH116 - a Path for each look costs more than the look
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _put(path: Path, words: str) -> None:

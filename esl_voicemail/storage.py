@@ -1,6 +1,7 @@
 """The storage while it is in use: whether it can take a call now, how much room it has. Blocks on a disk."""
 
 import math
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,25 @@ class Storage:
 
     def trouble(self) -> str | None:
         """Return why a call taken now could not be recorded or noted, or None when it can."""
-        trouble = self.spool.trouble()
-        if trouble:
-            return trouble
-        if _identity(self.journal) != self.opened_as:
-            # What is written now would be lost with this process.
-            return f"{self.journal}: the journal was removed or replaced while in use; restart the service"
-        return disk.trouble(self.journal.parent, self.spool.min_free_bytes)
+        return (
+            self.spool.trouble()
+            or self._replaced()
+            or disk.trouble(self.journal.parent, self.spool.min_free_bytes)
+        )
+
+    def trouble_in_sight(self) -> str | None:
+        """Return the same as far as it shows without writing; the journal is written to at once anyway."""
+        return (
+            self.spool.trouble_in_sight()
+            or self._replaced()
+            or disk.trouble_in_sight(self.journal.parent, self.spool.min_free_bytes)
+        )
+
+    def _replaced(self) -> str | None:
+        if _identity(self.journal) == self.opened_as:
+            return None
+        # What is written now would be lost with this process.
+        return f"{self.journal}: the journal was removed or replaced while in use; restart the service"
 
     def room(self) -> Room:
         """Return how much room there is now."""
@@ -68,12 +81,12 @@ def reserve_of(directory: Path) -> Reserve:
 
 def _identity(journal: Path) -> _Identity:
     """Which files the journal is, its log included."""
-    return tuple(map(_file, (journal, journal.with_name(f"{journal.name}-wal"))))
+    return _file(f"{journal}"), _file(f"{journal}-wal")
 
 
-def _file(path: Path) -> tuple[int, int] | None:
+def _file(path: str) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - a Path for each look costs more than the look
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino

@@ -47,7 +47,7 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._metrics = Metrics(self.registry)
         self._clock = clock
-        self._log = log.say
+        self._log, self._says = log.say, log.says
         self._masking = Masking(mask_numbers)
         self._labels: set[str] = set()
         self._probe: ProbeMetrics | None = None
@@ -114,7 +114,7 @@ class Telemetry:
 
     def reloaded(self, result: str, **fields: Value) -> None:
         """A new configuration was taken or refused."""
-        self._metrics.reloads.labels(result).inc()
+        self._metrics.reloads[result].inc()
         self._log("info" if result == "taken" else "error", "reload", {"result": result, **fields})
 
     def service(self, event: str, **fields: Value) -> None:
@@ -149,7 +149,7 @@ class Telemetry:
 
     def peer_refused(self, why: str, peer: str) -> None:
         """A connection was closed before it became a call, or was a call too many."""
-        self._metrics.peers_refused.labels(why).inc()
+        self._metrics.peers_refused[why].inc()
         self._log("warning", "peer_refused", {"peer": peer, "why": why})
 
     def unknown_mailbox(self, named: str, used: str, call_id: str) -> None:
@@ -160,12 +160,12 @@ class Telemetry:
     def call_moved(self, call_id: str, left: str, entered: str) -> None:
         """A call went from one stage to the next; empty is outside the service's hands."""
         if left:
-            self._metrics.in_progress.labels(left).dec()
+            self._metrics.in_progress[left].dec()
         if entered:
-            self._metrics.in_progress.labels(entered).inc()
-        self._log(
-            "debug", "stage", {"call": call_id or None, "left": left or None, "entered": entered or None}
-        )
+            self._metrics.in_progress[entered].inc()
+        if self._says("debug"):
+            fields = {"call": call_id or None, "left": left or None, "entered": entered or None}
+            self._log("debug", "stage", fields)
 
     def call_arrived(self, named: str) -> None:
         """A call came for a mailbox, as its dialplan names it."""
@@ -224,7 +224,7 @@ class Telemetry:
         """A recording was listened to; the call's own line says the rest."""
         if mailbox == PROBE:
             return
-        self._metrics.heard.labels(hearing.content.value).inc()
+        self._metrics.heard[hearing.content.value].inc()
 
     def message_kept(
         self, mailbox: str, recording: Recording, ended_by: EndedBy, hearing: Hearing | None = None
@@ -236,13 +236,13 @@ class Telemetry:
         self._metrics.duration.observe(recording.duration_ms / 1000)
         if hearing:
             self._metrics.speech.observe(hearing.speech_ms / 1000)
-        self._metrics.ended.labels(ended_by.value).inc()
+        self._metrics.ended[ended_by.value].inc()
 
     def transcript(
         self, result: TranscriptResult, duration_ms: int, *, call: Call, message: str, why: str = ""
     ) -> None:
         """A message was written down, or was not; what was said in it is no line's business."""
-        self._metrics.transcripts.labels(result.value).inc()
+        self._metrics.transcripts[result.value].inc()
         if result is TranscriptResult.WRITTEN:
             self._metrics.transcribing.observe(duration_ms / 1000)
         self._log(
@@ -264,7 +264,7 @@ class Telemetry:
         """Measure one part of an attempt, for as long as a block takes."""
         if mailbox == PROBE:
             return nullcontext()
-        return self._metrics.delivering.labels(stage).time()
+        return self._metrics.delivering[stage].time()
 
     def delivery_attempt(
         self,
@@ -279,7 +279,7 @@ class Telemetry:
             self._count(attempt, verdict, finished_at)
         # Whose mail it was that found it out makes no difference to our set-up.
         if isinstance(verdict, Deferred) and verdict.ours:
-            self._metrics.set_up_faults.labels(set_up_fault(verdict.code)).inc()
+            self._metrics.set_up_faults[set_up_fault(verdict.code)].inc()
         loud = isinstance(verdict, Expired | Held | Bounced) or (
             isinstance(verdict, Deferred) and verdict.ours
         )
@@ -307,9 +307,9 @@ class Telemetry:
     def _count(self, attempt: Attempt, verdict: Verdict, finished_at: datetime) -> None:
         result, voicemail = RESULT_OF[type(verdict)], attempt.voicemail
         if attempt.undelivered:
-            self._metrics.reports.labels(result).inc()
+            self._metrics.reports[result].inc()
             return
-        self._metrics.attempts.labels(result, smtp_class(verdict.code)).inc()
+        self._metrics.attempts[result, smtp_class(verdict.code)].inc()
         if isinstance(verdict, Delivered):
             self.accepted_before(finished_at)
             if voicemail.recording:
@@ -330,7 +330,7 @@ class Telemetry:
 
     def recovered(self, kind: str, count: int = 1, **fields: Value) -> None:
         """Recovery set something right."""
-        self._metrics.recovered.labels(kind).inc(count)
+        self._metrics.recovered[kind].inc(count)
         self._log("warning", "recovered", {"result": kind, "count": count if count > 1 else None, **fields})
 
 

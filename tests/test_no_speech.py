@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 
 from esl_voicemail import listening
+from esl_voicemail.errors import RecordingError
 from esl_voicemail.log import Log
-from esl_voicemail.model import Content, Recording
+from esl_voicemail.model import Content, Hearing, Recording
+from esl_voicemail.spool import Spool
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.trial.caller import Fault, KeyPress, Mishap, Moment, Stage, TrialCaller
 from esl_voicemail.workers import Workers
@@ -252,7 +255,7 @@ def test_threads_that_are_all_held_cost_a_caller_no_more_than_a_moment(
         holding = gevent.spawn(workers.run, os.read, held, 1)
         gevent.sleep(0)
         assert listening.heard(of_call(path, 2), "sales", "01M", workers, telemetry) is None
-        assert "not listened to within 0.2 s" in said[-1]
+        assert "not listened to in time" in said[-1]
         os.write(release, b".")
         holding.get(timeout=10)
         monkeypatch.undo()
@@ -263,3 +266,54 @@ def test_threads_that_are_all_held_cost_a_caller_no_more_than_a_moment(
         os.close(release)
         os.close(held)
         workers.close()
+
+
+def test_what_is_safe_is_a_message_though_listening_to_it_fails_or_does_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    telemetry = Telemetry([], lambda: datetime.now(UTC), log=Log(said.append, lambda: datetime.now(UTC)))
+    path = save(tmp_path / "a.wav", tone(2.0))
+    workers, (held, release) = Workers(1), os.pipe()
+
+    class Stuck(type(path)):  # type: ignore[misc]
+        def stat(self, **_: object) -> os.stat_result:
+            os.read(held, 1)
+            return super().stat()
+
+    def taken(recording: Recording) -> tuple[Recording, Hearing | None]:
+        return listening.admitted_and_heard(lambda: recording, "sales", "01M", workers, telemetry)
+
+    try:
+        whole = of_call(path, 2)
+        recording, hearing = taken(whole)
+        assert hearing is not None
+        assert (recording, hearing.content) == (whole, Content.SPEECH)
+        gone = replace(whole, path=tmp_path / "gone.wav")
+        assert taken(gone) == (gone, None)
+        assert "event=not_heard" in said[-1]
+        monkeypatch.setattr(listening, "_SAFE_SECONDS", 0.2)
+        stuck = replace(whole, path=Stuck(path))
+        assert taken(stuck) == (stuck, None)
+        assert "not listened to in time" in said[-1]
+        with pytest.raises(TimeoutError, match="does not answer"):
+            taken(whole)
+    finally:
+        os.write(release, b".")
+        workers.close()
+        os.close(release)
+        os.close(held)
+
+
+def test_what_cannot_be_made_safe_is_not_listened_to_and_says_why(tmp_path: Path) -> None:
+    said: list[str] = []
+    telemetry = Telemetry([], lambda: datetime.now(UTC), log=Log(said.append, lambda: datetime.now(UTC)))
+    spool, workers = Spool(tmp_path, tmp_path / "corrupt"), Workers(1)
+    try:
+        with pytest.raises(RecordingError, match="No such file"):
+            listening.admitted_and_heard(
+                lambda: spool.admit(tmp_path / "gone.wav"), "sales", "01M", workers, telemetry
+            )
+    finally:
+        workers.close()
+    assert said == []

@@ -82,72 +82,79 @@ def as_another_user(script: str, folder: Path) -> str:
     return ran.stdout.strip()
 
 
+def looked(spool: Spool, look: str) -> str | None:
+    """What a look finds: the one that writes, or the one at each call that does not."""
+    found: str | None = getattr(spool, look)()
+    return found
+
+
+@pytest.mark.parametrize("look", ["trouble", "trouble_in_sight"])
 class TestTrouble:
-    def test_a_folder_that_can_be_written_is_none(self, spool: Spool) -> None:
+    def test_a_folder_that_can_be_written_is_none(self, look: str, spool: Spool) -> None:
         save(spool.recordings / NAME, A_SECOND)
 
-        assert spool.trouble() is None
+        assert looked(spool, look) is None
         assert [seen.path.name for seen in spool.files()] == [NAME]
 
-    def test_a_missing_folder_is_one(self, tmp_path: Path) -> None:
-        assert Spool(tmp_path / "gone", tmp_path).trouble() == (
+    def test_a_missing_folder_is_one(self, look: str, tmp_path: Path) -> None:
+        assert looked(Spool(tmp_path / "gone", tmp_path), look) == (
             f"{tmp_path}/gone: no such folder; create it, writable for the switch and for this service"
         )
 
-    def test_a_link_to_nowhere_is_one(self, tmp_path: Path) -> None:
+    def test_a_link_to_nowhere_is_one(self, look: str, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to(tmp_path / "gone")
 
-        assert str(Spool(tmp_path / "link", tmp_path).trouble()).startswith(
+        assert str(looked(Spool(tmp_path / "link", tmp_path), look)).startswith(
             f"{tmp_path}/link: no such folder"
         )
 
-    def test_a_file_in_the_folder_s_place_is_one(self, tmp_path: Path) -> None:
+    def test_a_file_in_the_folder_s_place_is_one(self, look: str, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
 
-        assert Spool(tmp_path / "file", tmp_path).trouble() == (
+        assert looked(Spool(tmp_path / "file", tmp_path), look) == (
             f"{tmp_path}/file: cannot be written: Not a directory"
         )
 
     @pytest.mark.parametrize("rate", ["8000", "16000", "32000", "48000"])
-    def test_a_folder_named_as_a_rate_is_one(self, spool: Spool, rate: str) -> None:
+    def test_a_folder_named_as_a_rate_is_one(self, look: str, spool: Spool, rate: str) -> None:
         (spool.recordings / rate).mkdir()
 
-        assert spool.trouble() == (
+        assert looked(spool, look) == (
             f"{spool.recordings}/{rate}: the switch would write there instead; remove or rename it"
         )
 
     @pytest.mark.parametrize("name", ["11025", "8000.wav", "archive"])
-    def test_another_folder_is_none(self, spool: Spool, name: str) -> None:
+    def test_another_folder_is_none(self, look: str, spool: Spool, name: str) -> None:
         (spool.recordings / name).mkdir()
 
-        assert spool.trouble() is None
+        assert looked(spool, look) is None
 
-    def test_a_full_disk_is_one(self, spool: Spool) -> None:
+    def test_a_full_disk_is_one(self, look: str, spool: Spool) -> None:
         much = 1 << 60
 
-        said = Spool(spool.recordings, spool.corrupt, much).trouble()
+        said = looked(Spool(spool.recordings, spool.corrupt, much), look)
 
         assert said is not None
         assert said.endswith(f" MiB free, less than storage.min_free_mb {much >> 20}")
 
-    def test_a_folder_that_may_not_be_written_is_one(self, commons: Path) -> None:
+    def test_a_folder_that_may_not_be_written_is_one(self, look: str, commons: Path) -> None:
         (commons / "recordings").mkdir(mode=0o555)
 
-        assert as_another_user("print(spool.trouble())", commons) == (
+        assert as_another_user(f"print(spool.{look}())", commons) == (
             f"{commons}/recordings: cannot be written: Permission denied"
         )
 
-    def test_a_folder_that_may_not_be_entered_is_one(self, commons: Path) -> None:
+    def test_a_folder_that_may_not_be_entered_is_one(self, look: str, commons: Path) -> None:
         (commons / "recordings").mkdir()
         commons.chmod(0o600)
 
-        assert as_another_user("print(spool.trouble())", commons) == (
+        assert as_another_user(f"print(spool.{look}())", commons) == (
             f"{commons}/recordings: cannot be read: Permission denied"
         )
 
-    def test_looking_leaves_nothing_behind(self, spool: Spool) -> None:
+    def test_looking_leaves_nothing_behind(self, look: str, spool: Spool) -> None:
         for _ in range(3):
-            spool.trouble()
+            looked(spool, look)
 
         assert list(spool.recordings.iterdir()) == []
 

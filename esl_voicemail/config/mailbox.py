@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -153,8 +154,7 @@ class Mailbox:
 
     def in_language(self, sound: Path, language: str) -> Path:
         """Return a shipped sound as the call's language has it; a sound of the mailbox's own stays."""
-        shipped = self.thanks.parent.parent
-        return shipped / language / sound.name if sound.parent.parent == shipped else sound
+        return _in_language(self.thanks, sound, language)
 
     def is_closed(self, at: datetime) -> bool:
         """Tell whether a moment lies on a public holiday or one of the closed days."""
@@ -166,6 +166,13 @@ class Mailbox:
             return Reason.AFTER_HOURS if self.is_closed(now) else Reason.DIRECT
         is_it = is_open(self.week, self.holidays, now.astimezone(self.timezone), self.closed)
         return Reason.DIRECT if is_it else Reason.AFTER_HOURS
+
+
+@lru_cache(maxsize=1024)
+def _in_language(thanks: Path, sound: Path, language: str) -> Path:
+    """Every call asks, always for the same few sounds, and to put a path together takes its time."""
+    shipped = thanks.parent.parent
+    return shipped / language / sound.name if sound.parent.parent == shipped else sound
 
 
 def fallback(mailboxes: Mapping[str, Mailbox], named: str) -> Mailbox | None:

@@ -20,6 +20,7 @@ from esl_voicemail.binding import bind, bound, listen
 from esl_voicemail.config.values import Address, Network
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Room
+from esl_voicemail.esl.sockets import prepare
 from esl_voicemail.session import Desk, Session
 from esl_voicemail.telemetry import Telemetry
 
@@ -57,6 +58,7 @@ class Listener:
         self._idle = Event()
         self._idle.set()
         self._server = StreamServer(bind(address), self._accepted)
+        prepare(self._server.socket)
 
     @property
     def address(self) -> Address:
