@@ -98,7 +98,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("metrics", "telemetry", "scrape", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),
-    "numpy": ("audio",),
+    "numpy": ("audio", "mail.parts"),
     "subprocess": ("speech", "program", "trial.demo"),
     "faster_whisper": ("whisper",),
     "phonenumbers": ("callers", "config.values", "mail.forms"),

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,7 +18,7 @@ import gevent
 from esl_voicemail.config import Config
 from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.message import POLICY
+from esl_voicemail.mail.parts import Entity
 from esl_voicemail.mail.replies import (
     CLOSING,
     LOGIN_FIRST,
@@ -36,6 +35,9 @@ from esl_voicemail.mail.writing import Encoded, encoded
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge, Verdict
 
 T = TypeVar("T")
+
+# A mail up to this size is made ready in less time than a thread takes to begin with it.
+_AT_ONCE_BYTES = 1 << 20
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -67,10 +69,8 @@ class Transport(Protocol):
     def blocks_on_disk(self) -> bool:
         """Whether `send` must run on a worker thread; it has no parts then."""
 
-    def send(
-        self, envelope: Envelope, message: EmailMessage, stage: Stage = nullcontext
-    ) -> Verdict | TooLarge:
-        """Hand the mail over and return what became of it; ComposeError when it cannot be written out."""
+    def send(self, envelope: Envelope, mail: Entity, stage: Stage = nullcontext) -> Verdict | TooLarge:
+        """Hand the mail over and return what became of it."""
 
     def close(self) -> None:
         """Leave what is kept open for the next mail."""
@@ -90,12 +90,10 @@ class SmtpTransport:
     blocks_on_disk: bool = False
     connections: Connections = field(default_factory=Connections, repr=False, compare=False)
 
-    def send(
-        self, envelope: Envelope, message: EmailMessage, stage: Stage = nullcontext
-    ) -> Verdict | TooLarge:
+    def send(self, envelope: Envelope, mail: Entity, stage: Stage = nullcontext) -> Verdict | TooLarge:
         """Send by SMTP; the reply in the verdict is the server's own."""
         with stage("encode"):
-            content = _on_a_thread(lambda: encoded(message, POLICY))
+            content = encoded(mail) if len(mail) <= _AT_ONCE_BYTES else _on_a_thread(lambda: encoded(mail))
         used = self.connections.take()
         if used is not None:
             with stage("send"):
@@ -245,10 +243,10 @@ class MaildirTransport:
     maildir: Maildir
     blocks_on_disk: bool = True
 
-    def send(self, envelope: Envelope, message: EmailMessage, _: Stage = nullcontext) -> Verdict:
+    def send(self, envelope: Envelope, mail: Entity, _: Stage = nullcontext) -> Verdict:
         """Store the mail; Deferred while the disk refuses."""
         try:
-            name = self.maildir.store(envelope, message)
+            name = self.maildir.store(envelope, mail)
         except OSError as error:
             return Deferred(None, line(f"Maildir: {error}"), ours=True, unreachable=True)
         return Delivered(250, line(f"{STORED}{name}"))
