@@ -94,7 +94,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "greenswitch": ("esl.channel",),
     "sqlalchemy": ("journal",),
     "alembic": ("journal",),
-    "smtplib": ("mail.smtp", "mail.transport"),
+    "smtplib": ("mail.smtp", "mail.transport", "mail.transaction"),
     "prometheus_client": ("metrics", "telemetry", "scrape", "http"),
     "yaml": ("config.source",),
     "av": ("audio",),

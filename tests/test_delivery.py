@@ -20,7 +20,8 @@ from esl_voicemail.mail import rendering
 from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.parts import Entity
-from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Stage, Timeouts
+from esl_voicemail.mail.transaction import Timeouts
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Stage
 from esl_voicemail.model import Attempt
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, Expired, Held, Verdict
 from esl_voicemail.workers import Workers

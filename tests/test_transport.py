@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.parts import Entity
-from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
+from esl_voicemail.mail.transaction import Timeouts
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge
 from tests.support.service import running, until
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
@@ -61,10 +62,22 @@ def guarded_server() -> Iterator[ScriptedSmtp]:
 
 @pytest.fixture
 def plain(plain_server: ScriptedSmtp) -> ScriptedSmtp:
-    """Plain text, no password."""
+    """Plain text, no password, commands taken in one piece."""
     plain_server.forget()
-    plain_server.change(size=None)
+    plain_server.change(size=None, pipelining=True)
     return plain_server
+
+
+@pytest.fixture
+def step_by_step(plain: ScriptedSmtp) -> ScriptedSmtp:
+    """One that takes a command at a time."""
+    plain.change(pipelining=False)
+    return plain
+
+
+@pytest.fixture(params=["plain", "step_by_step"])
+def either(request: pytest.FixtureRequest) -> ScriptedSmtp:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -684,13 +697,13 @@ def test_a_large_mail_arrives_whole_with_crlf_line_ends_only(guarded, password_f
     assert parsed.get_payload()[1].get_payload(decode=True) == sound
 
 
-def test_the_size_is_said_to_a_server_that_asks_so_that_it_refuses_before_it_is_sent(plain):
-    plain.change(size=10_000_000)
-    plain.say("MAIL", "552 5.3.4 more than your quota")
+def test_the_size_is_said_to_a_server_that_asks_so_that_it_refuses_before_it_is_sent(either):
+    either.change(size=10_000_000)
+    either.say("MAIL", "552 5.3.4 more than your quota")
     message = mail()
-    assert unguarded(plain).send(ENVELOPE, message) == TooLarge(552, "5.3.4 more than your quota", None)
-    assert f"size={len(bytes(message))}" in plain.commands("MAIL")[0].lower()
-    assert plain.commands("DATA") == []
+    assert unguarded(either).send(ENVELOPE, message) == TooLarge(552, "5.3.4 more than your quota", None)
+    assert f"size={len(bytes(message))}" in either.commands("MAIL")[0].lower()
+    assert [line for line in either.transcript if "bytes of mail" in line] == []
 
 
 def test_a_mail_above_the_servers_size_is_too_large_with_both_numbers_before_it_is_offered(plain):
@@ -720,9 +733,9 @@ def test_a_mail_above_the_servers_size_is_too_large_with_both_numbers_before_it_
         ("452 4.3.4 too big now", False),
     ],
 )
-def test_what_a_server_says_of_a_mail_s_size_is_told_from_other_refusals(plain, step, said, about_size):
-    plain.say(step, said)
-    verdict = unguarded(plain).send(ENVELOPE, mail())
+def test_what_a_server_says_of_a_mail_s_size_is_told_from_other_refusals(either, step, said, about_size):
+    either.say(step, said)
+    verdict = unguarded(either).send(ENVELOPE, mail())
     code, reply = int(said[:3]), verdict.reply
     assert verdict == (
         TooLarge(code, reply, None) if about_size else (Bounced if code >= 500 else Deferred)(code, reply)
@@ -789,16 +802,82 @@ def test_hostile_words_of_a_server_stay_one_bounded_printable_line(guarded, pass
     assert guarded.accepted == []
 
 
+# --- commands in one piece ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pipelining", "together"), [(True, 3), (False, 1)])
+def test_commands_go_together_where_the_server_takes_them_so_and_one_by_one_elsewhere(
+    plain, pipelining, together
+):
+    plain.change(pipelining=pipelining)
+    transport = unguarded(plain)
+    for text in ("first\n", "second\n"):
+        assert isinstance(transport.send(ENVELOPE, mail(text)), Delivered)
+    assert plain.most_together == together
+    assert taken(plain) == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("said", ["550 5.1.1 nobody", "450 4.2.1 not now"])
+def test_a_server_that_wants_the_content_of_a_mail_to_nobody_gets_a_dot(plain, said):
+    plain.say("RCPT", said, times=1)
+    plain.say("NOBODY", "354 go on", times=1)
+    transport = unguarded(plain)
+    verdict = transport.send(ENVELOPE, mail("first\n"))
+    assert (verdict.code, verdict.reply) == (int(said[:3]), said[4:])
+    assert "C: (0 bytes of mail)" in plain.transcript
+    assert plain.accepted == []
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"second"], 1)
+
+
+@pytest.mark.parametrize("then", ["drop", "silence"])
+def test_a_server_that_says_no_more_after_the_dot_is_left_and_its_refusal_counts(plain, then):
+    plain.say("RCPT", "550 5.1.1 nobody", times=1)
+    plain.say("NOBODY", "354 go on", times=1)
+    getattr(plain, then)("FINAL", times=1)
+    transport = unguarded(plain, replace(PATIENT, quit=0.2))
+    assert transport.send(ENVELOPE, mail("first\n")) == Bounced(550, "5.1.1 nobody")
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"second"], 2)
+
+
+def test_nobody_gets_an_empty_mail_from_a_sender_that_was_refused(plain):
+    plain.say("MAIL", "550 5.1.8 no such sender", times=1)
+    plain.say("NOBODY", "354 go on", times=1)
+    transport = unguarded(plain)
+    assert transport.send(ENVELOPE, mail()) == Bounced(550, "5.1.8 no such sender")
+    assert [line for line in plain.transcript if "bytes of mail" in line] == []
+    assert plain.accepted == []
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    assert plain.connections == 2
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT"])
+def test_what_is_said_to_the_commands_behind_a_refused_one_answers_no_later_mail(plain, step):
+    plain.say(step, "550 5.7.1 no", times=1)
+    transport = unguarded(plain)
+    assert transport.send(ENVELOPE, mail("first\n")) == Bounced(550, "5.7.1 no")
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"second"], 1)
+
+
+@pytest.mark.parametrize("address", ["anna@example.com>\r\nDATA", "anna@example.com\n", "a\rb@example.com"])
+def test_an_address_with_a_line_end_in_it_is_sent_to_nobody(either, address):
+    with pytest.raises(ValueError, match="a line end"):
+        unguarded(either).send(Envelope(ENVELOPE.sender, address), mail())
+    assert either.commands("RCPT") == []
+
+
 # --- a connection used again -------------------------------------------------------------------------
 
 WAYS_TO_GO = ["drop", "reset", "421"]
 
 
-@pytest.fixture(params=["plain", "guarded"])
+@pytest.fixture(params=["plain", "step_by_step", "guarded"])
 def line(request: pytest.FixtureRequest, password_file: Path) -> tuple[ScriptedSmtp, SmtpTransport]:
     """A server that has just taken a mail, and the way to it."""
     server = request.getfixturevalue(request.param)
-    transport = unguarded(server) if request.param == "plain" else through(server, password_file)
+    transport = through(server, password_file) if request.param == "guarded" else unguarded(server)
     assert isinstance(transport.send(ENVELOPE, mail("first\n")), Delivered)
     return server, transport
 

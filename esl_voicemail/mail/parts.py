@@ -30,7 +30,7 @@ class Entity:
     Each piece begins a line, and ends one.
     """
 
-    pieces: tuple[bytes, ...] = field(repr=False)
+    pieces: tuple[bytes | bytearray, ...] = field(repr=False)
 
     def __bytes__(self) -> bytes:
         return b"".join(self.pieces)
@@ -64,7 +64,7 @@ def join(subtype: str, headers: Headers, *parts: Entity) -> Entity:
     boundary = new_boundary()
     kind = _with("Content-Type", f"multipart/{subtype}", f'boundary="{boundary}"')
     between = f"--{boundary}\r\n".encode()
-    pieces = [_head([*headers, kind])]
+    pieces: list[bytes | bytearray] = [_head([*headers, kind])]
     for part in parts:
         pieces += (between, *part.pieces, _END)
     return Entity((*pieces, f"--{boundary}--\r\n".encode()))
@@ -76,18 +76,19 @@ def new_boundary() -> str:
     return f"=_{secrets.token_hex(16)}"
 
 
-def base64_lines(content: bytes) -> Iterator[bytes]:
+def base64_lines(content: bytes) -> Iterator[bytearray]:
     """Encode in lines of 76, as a mail has them, many of them in a piece."""
     for at in range(0, len(content), _PIECE):
         letters = b64encode(content[at : at + _PIECE])
-        count = len(letters) // _LINE
-        lines = bytearray(count * _ENDED.itemsize)
+        count, rest = divmod(len(letters), _LINE)
+        lines = bytearray(count * _ENDED.itemsize + (rest + len(_END) if rest else 0))
         # The codecs that end lines too take ten times as long, and so does Python with lines of its own.
-        array = np.frombuffer(lines, _ENDED)
+        array = np.frombuffer(lines, _ENDED, count)
         array["line"] = np.frombuffer(letters, f"V{_LINE}", count)
         array["end"] = np.void(_END)
-        last = letters[count * _LINE :]
-        yield b"".join((lines, last, _END if last else b""))
+        if rest:
+            lines[-rest - len(_END) :] = letters[-rest:] + _END
+        yield lines
 
 
 def _quoted(said: str) -> bytes:

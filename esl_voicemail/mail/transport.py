@@ -19,20 +19,11 @@ from esl_voicemail.config import Config
 from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.maildir import Maildir
 from esl_voicemail.mail.parts import Entity
-from esl_voicemail.mail.replies import (
-    CLOSING,
-    LOGIN_FIRST,
-    TOO_LARGE,
-    is_about_size,
-    known_code,
-    line,
-    refusal,
-    verdict,
-    words,
-)
-from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, trusting, wait, within
+from esl_voicemail.mail.replies import CLOSING, LOGIN_FIRST, known_code, line, words
+from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, trusting, within
+from esl_voicemail.mail.transaction import STANDARD, Timeouts, introduce, transact
 from esl_voicemail.mail.writing import Encoded, encoded
-from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge, Verdict
+from esl_voicemail.verdict import Deferred, Delivered, Envelope, TooLarge, Verdict
 
 T = TypeVar("T")
 
@@ -40,19 +31,6 @@ T = TypeVar("T")
 _AT_ONCE_BYTES = 1 << 20
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each step may take, in seconds: RFC 5321 section 4.5.3.2."""
-
-    greeting: float = 300
-    mail: float = 300
-    rcpt: float = 300
-    data: float = 120
-    block: float = 180
-    final: float = 600
-    quit: float = 5
 
 
 PROBING = Timeouts(15, 15, 15, 15, 15, 15, 5)  # somebody sits at a terminal and waits
@@ -86,7 +64,7 @@ class SmtpTransport:
     username: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = STANDARD
     blocks_on_disk: bool = False
     connections: Connections = field(default_factory=Connections, repr=False, compare=False)
 
@@ -122,7 +100,7 @@ class SmtpTransport:
         if isinstance(server, Deferred):
             return [(recipient, server) for recipient in recipients]
         try:
-            return [(one, prober._introduce(server, Envelope(sender, one))) for one in recipients]
+            return [(one, introduce(server, Envelope(sender, one), timeouts)) for one in recipients]
         finally:
             part(server, timeouts.quit)
 
@@ -163,7 +141,7 @@ class SmtpTransport:
         """Send, and keep the connection or leave it; None where a used one was no good, and took nothing."""
         good = False
         try:
-            answer = self._transaction(server, envelope, content)
+            answer = transact(server, envelope, content, self.timeouts)
             worn_out = _is_worn_out(server, answer)
             good = not worn_out and _is_good(server, answer)
             return None if worn_out else answer
@@ -172,64 +150,6 @@ class SmtpTransport:
                 self.connections.keep(server)
             else:
                 part(server, self.timeouts.quit)
-
-    def _transaction(self, server: Client, envelope: Envelope, content: Encoded) -> Verdict | TooLarge:
-        server.content_begun = False
-        most = size_limit(server)
-        if most is not None and content.size > most:
-            numbers = f"the mail has {content.size} bytes, the server takes at most {most}"
-            return TooLarge(TOO_LARGE, numbers, most)
-        answer = self._exchange(server, envelope, content)
-        if isinstance(answer, Bounced) and is_about_size(answer):
-            return TooLarge(answer.code, answer.reply, None)
-        return answer
-
-    def _exchange(self, server: Client, envelope: Envelope, content: Encoded) -> Verdict:
-        introduced = self._introduce(server, envelope, content.size)
-        if not isinstance(introduced, Delivered):
-            return introduced
-        try:
-            wait(server, self.timeouts.data)
-            code, reply = server.docmd("DATA")
-            if code != 354:
-                return refusal(code, reply)
-            wait(server, self.timeouts.block)
-            server.content_begun = True
-            failure = server.transfer(content.stuffed)
-            # A server that has enough hangs up in the middle, and may have said why.
-            wait(server, self.timeouts.quit if failure else self.timeouts.final)
-            code, reply = server.getreply()
-            if failure is None:
-                server.sender_taken = False
-                return verdict(code, reply)
-            server.close()
-            if 400 <= code < 600:
-                return refusal(code, reply)
-            raise failure
-        except (OSError, smtplib.SMTPException) as error:
-            # Whether the server has the message is unknown, so it goes again: at least once.
-            return Deferred(None, line(f"connection lost before the final reply: {words(error)}"))
-
-    def _introduce(self, server: Client, envelope: Envelope, size: int | None = None) -> Verdict:
-        """MAIL and RCPT; Delivered here means only that both were accepted."""
-        try:
-            wait(server, self.timeouts.mail)
-            if server.sender_taken:
-                server.sender_taken = False
-                code, reply = server.rset()
-                if code != 250:
-                    return refusal(code, reply)
-            # RFC 1870: a server that takes no mail of this size can say so before it is sent.
-            options = [f"size={size}"] if size is not None and server.has_extn("size") else []
-            code, reply = server.mail(envelope.sender, options)
-            if code != 250:
-                # Later, these may be about this recipient or this content: others are not to wait for it.
-                return refusal(code, reply, whoever=code in (CLOSING, *LOGIN_FIRST))
-            server.sender_taken = True
-            wait(server, self.timeouts.rcpt)
-            return verdict(*server.rcpt(envelope.recipient))
-        except (OSError, smtplib.SMTPException) as error:
-            return Deferred(None, line(f"connection lost: {words(error)}"))
 
 
 # Before the name of a mail's file, where a server would say what it has made of it.

@@ -20,6 +20,6 @@ def encoded(mail: Entity) -> Encoded:
     return Encoded(len(mail), b"".join([*stuffed, b".\r\n"]))
 
 
-def _stuffed(piece: bytes) -> bytes:
+def _stuffed(piece: bytes | bytearray) -> bytes:
     # No regular expression: it would keep all other threads waiting for as long as it takes.
     return (b"\n" + piece).replace(b"\n.", b"\n..")[1:]
