@@ -48,9 +48,9 @@ class Maildir:
 
         Folders that somebody removed meanwhile are made again.
         """
-        content = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n".encode("ascii")
-        # A Maildir keeps mails with the system's line ends.
-        content += bytes(mail).replace(b"\r\n", b"\n")
+        head = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n".encode("ascii")
+        # A Maildir keeps mails with the system's line ends. Piece by piece, as a long one holds others up.
+        content = b"".join([head, *(piece.replace(b"\r\n", b"\n") for piece in mail.pieces)])
         try:
             return self._store(content)
         except FileNotFoundError:

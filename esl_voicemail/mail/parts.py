@@ -23,6 +23,10 @@ _END = b"\r\n"
 Headers = Iterable[tuple[str, str]]
 
 
+class Base64(bytearray):
+    """Lines of base64, which has no dots."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """A mail or a part of one: its headers and its content (RFC 2045 section 2.4), lines ended by CR LF.
@@ -30,7 +34,7 @@ class Entity:
     Each piece begins a line, and ends one.
     """
 
-    pieces: tuple[bytes | bytearray, ...] = field(repr=False)
+    pieces: tuple[bytes | Base64, ...] = field(repr=False)
 
     def __bytes__(self) -> bytes:
         return b"".join(self.pieces)
@@ -64,7 +68,7 @@ def join(subtype: str, headers: Headers, *parts: Entity) -> Entity:
     boundary = new_boundary()
     kind = _with("Content-Type", f"multipart/{subtype}", f'boundary="{boundary}"')
     between = f"--{boundary}\r\n".encode()
-    pieces: list[bytes | bytearray] = [_head([*headers, kind])]
+    pieces: list[bytes | Base64] = [_head([*headers, kind])]
     for part in parts:
         pieces += (between, *part.pieces, _END)
     return Entity((*pieces, f"--{boundary}--\r\n".encode()))
@@ -76,12 +80,12 @@ def new_boundary() -> str:
     return f"=_{secrets.token_hex(16)}"
 
 
-def base64_lines(content: bytes) -> Iterator[bytearray]:
+def base64_lines(content: bytes) -> Iterator[Base64]:
     """Encode in lines of 76, as a mail has them, many of them in a piece."""
     for at in range(0, len(content), _PIECE):
         letters = b64encode(content[at : at + _PIECE])
         count, rest = divmod(len(letters), _LINE)
-        lines = bytearray(count * _ENDED.itemsize + (rest + len(_END) if rest else 0))
+        lines = Base64(count * _ENDED.itemsize + (rest + len(_END) if rest else 0))
         # The codecs that end lines too take ten times as long, and so does Python with lines of its own.
         array = np.frombuffer(lines, _ENDED, count)
         array["line"] = np.frombuffer(letters, f"V{_LINE}", count)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from esl_voicemail.mail.parts import Entity
+from esl_voicemail.mail.parts import Base64, Entity
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +15,10 @@ class Encoded:
 
 def encoded(mail: Entity) -> Encoded:
     """Double the dots at line starts, and add the closing one (RFC 5321 section 4.5.2)."""
-    # An attachment has no dots: to look for one is less work than to look for two letters in a row.
-    stuffed = (_stuffed(piece) if b"." in piece else piece for piece in mail.pieces)
+    stuffed = [piece if isinstance(piece, Base64) else _stuffed(piece) for piece in mail.pieces]
     return Encoded(len(mail), b"".join([*stuffed, b".\r\n"]))
 
 
-def _stuffed(piece: bytes | bytearray) -> bytes:
+def _stuffed(piece: bytes) -> bytes:
     # No regular expression: it would keep all other threads waiting for as long as it takes.
     return (b"\n" + piece).replace(b"\n.", b"\n..")[1:]
