@@ -296,14 +296,11 @@ class Delivery:
     def _handed_over(self, attempt: Attempt, composed: Composed) -> Verdict | TooLarge:
         envelope = Envelope(self._composer.sender.address, attempt.recipient)
         stage = partial(self._telemetry.delivering, attempt.voicemail.call.mailbox)
-        try:
-            if self._transport.blocks_on_disk:
-                with stage("send"):
-                    answer = self._workers.run(self._transport.send, envelope, composed.message)
-            else:
-                answer = self._transport.send(envelope, composed.message, stage)
-        except ComposeError as error:
-            return Held(one_line(str(error), 300))
+        if self._transport.blocks_on_disk:
+            with stage("send"):
+                answer = self._workers.run(self._transport.send, envelope, composed.mail)
+        else:
+            answer = self._transport.send(envelope, composed.mail, stage)
         self._learn(answer)
         return answer
 

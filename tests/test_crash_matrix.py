@@ -55,7 +55,7 @@ def test_points_are_found_by_what_is_called() -> None:
         "spool:Spool.admit:os.fsync",
         "spool:Spool.remove:path.unlink",
         "journal.writer:Writer._commit:_engine.begin",
-        "mail.transport:SmtpTransport._exchange:server.getreply",
+        "mail.transaction:_sent:server.getreply",
         "recovery:Recovery._keep:_journal.keep",
     ],
 )

@@ -7,7 +7,6 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from email import message_from_bytes
-from email.message import EmailMessage
 
 import gevent
 import pytest
@@ -20,7 +19,9 @@ from esl_voicemail.journal.engine import FILE
 from esl_voicemail.mail import rendering
 from esl_voicemail.mail.composer import Composed, Composer
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Stage, Timeouts
+from esl_voicemail.mail.parts import Entity
+from esl_voicemail.mail.transaction import Timeouts
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Stage
 from esl_voicemail.model import Attempt
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, Expired, Held, Verdict
 from esl_voicemail.workers import Workers
@@ -427,7 +428,7 @@ class OtherTransport:
     act: Callable[[], Verdict]
     blocks_on_disk: bool = False
 
-    def send(self, envelope: Envelope, mail: EmailMessage, stage: Stage = nullcontext) -> Verdict:
+    def send(self, envelope: Envelope, mail: Entity, stage: Stage = nullcontext) -> Verdict:
         return self.act()
 
     def close(self) -> None:

@@ -20,10 +20,11 @@ from esl_voicemail import checks
 from esl_voicemail.cli import parser
 from esl_voicemail.config import load
 from esl_voicemail.mail.facts import kind_of
-from esl_voicemail.mail.message import Attachment, compose
+from esl_voicemail.mail.message import Attachment
 from esl_voicemail.samples import every_sort
 from esl_voicemail.trial.caller import TrialCaller
 from tests.support import dialplans
+from tests.support.mails import composed
 from tests.support.service import Service, command, running
 from tests.support.speech import tone
 
@@ -359,5 +360,5 @@ def test_every_header_that_a_mail_may_have_is_told(tmp_path: Path) -> None:
     found = set()
     for attempt in every_sort(config, "sales"):
         audio = Attachment(b"", "mp3", "mpeg", 1000) if kind_of(attempt) == "voicemail" else None
-        found |= set(compose(attempt, box, config.mail.sender, box.recipients[0], audio).keys()) - plain
+        found |= set(composed(attempt, box, config.mail.sender, box.recipients[0], audio).keys()) - plain
     assert found == told

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esl_voicemail.config.values import MailAddress, mail_address
 from esl_voicemail.mail.headers import message_id
-from esl_voicemail.mail.message import Attachment, compose, file_name
+from esl_voicemail.mail.message import Attachment, file_name
 from esl_voicemail.model import (
     TECHNICAL,
     CallResult,
@@ -32,6 +32,7 @@ from tests.support.mails import (
     attempt,
     bodies,
     bring,
+    composed,
     empty,
     legacy,
     mailbox,
@@ -259,9 +260,9 @@ def test_the_message_id_is_the_same_on_every_attempt_whatever_changes_between_th
     another_from = MailAddress("", "voicemail@example.net")
     later = replace(undelivered, state=DeliveryState.QUEUED, code=None, reply="") if undelivered else None
     ids = {
-        compose(first, mailbox(), SENDER, RECIPIENT)["Message-ID"],
-        compose(replace(first, number=2), mailbox(), another_from, RECIPIENT)["Message-ID"],
-        compose(replace(first, undelivered=later), mailbox(language="en"), SENDER, RECIPIENT)["Message-ID"],
+        composed(first, mailbox(), SENDER, RECIPIENT)["Message-ID"],
+        composed(replace(first, number=2), mailbox(), another_from, RECIPIENT)["Message-ID"],
+        composed(replace(first, undelivered=later), mailbox(language="en"), SENDER, RECIPIENT)["Message-ID"],
         message_id(first),
     }
     assert len(ids) == 1

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from esl_voicemail.config import mailbox_of
 from esl_voicemail.config.templates import Template
 from esl_voicemail.config.values import MailAddress
-from esl_voicemail.mail.message import Attachment, compose, file_name
+from esl_voicemail.mail.message import Attachment, file_name
 from esl_voicemail.model import (
     CallResult,
     one_line,
@@ -21,6 +21,7 @@ from tests.support.mails import (
     SENDER,
     attempt,
     bring,
+    composed,
     empty,
     legacy_address,
     mailbox,
@@ -78,7 +79,7 @@ def test_one_caller_s_mails_are_one_conversation_where_the_mailbox_wants_it():
     }
     # Kept by a person, it comes from a domain of its own; another From changes it too.
     by_hand = attempt(another, domain=f"message.{'d' * 60}.{'d' * 60}.example")
-    mails.append(compose(by_hand, box, SENDER, RECIPIENT))
+    mails.append(composed(by_hand, box, SENDER, RECIPIENT))
     [root] = {read(sent(mail))["References"] for mail in mails}
     assert re.fullmatch(r"<caller\.[0-9a-f]{16}@voicemail\.invalid>", root)
     assert root not in {mail["Message-ID"] for mail in mails}

@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 
 from esl_voicemail.mail.forms import duration, duration_words, moment, telephone
-from esl_voicemail.mail.message import compose
 from esl_voicemail.mail.words import ENDINGS
 from esl_voicemail.model import (
     CallResult,
@@ -29,6 +29,7 @@ from tests.support.mails import (
     attempt,
     bodies,
     bring,
+    composed,
     empty,
     mailbox,
     names,
@@ -99,6 +100,14 @@ def test_a_number_is_shown_in_its_forms_and_linked(number, region, shown, nation
 def test_a_link_holds_digits_only_whatever_the_number(number):
     found = telephone(one_line(number, 40), "PL")
     assert re.fullmatch(r"(tel:\+?[0-9][0-9;=ext-]*)?", found.link)
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
+def test_a_link_is_what_the_standard_makes_of_a_number_of_any_country(region):
+    example = phonenumbers.example_number(region)
+    number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+    link = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.RFC3966)
+    assert telephone(number, "PL").link == link
 
 
 # --- when and how long -------------------------------------------------------------------------------
@@ -250,7 +259,9 @@ def test_what_a_caller_said_is_written_down_as_text(hostile):
 )
 def test_a_mail_that_cannot_carry_its_audio_says_where_that_is_kept(language, said):
     told = attempt()
-    mail = compose(told, mailbox(language=language), SENDER, RECIPIENT, left_out="/var/spool/vm/sales.01.wav")
+    mail = composed(
+        told, mailbox(language=language), SENDER, RECIPIENT, left_out="/var/spool/vm/sales.01.wav"
+    )
     raw = sent(mail)
     well_formed(raw)
     without = {key: said for key, said in to_sort_by(told.voicemail).items() if key != "Message-Context"}

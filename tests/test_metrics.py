@@ -15,7 +15,8 @@ import pytest
 from esl_voicemail.errors import JournalError
 from esl_voicemail.log import Log
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.transport import MaildirTransport, Timeouts
+from esl_voicemail.mail.transaction import Timeouts
+from esl_voicemail.mail.transport import MaildirTransport
 from esl_voicemail.metrics import CLASSES, DELIVERY_STAGES, RESULT_OF, SET_UP_FAULTS
 from esl_voicemail.model import (
     Attempt,

@@ -13,7 +13,8 @@ import pytest
 from esl_voicemail.journal import JournalEditor
 from esl_voicemail.journal.editor import HOLD, RELEASE
 from esl_voicemail.mail.connections import Connections
-from esl_voicemail.mail.transport import SmtpTransport, Timeouts
+from esl_voicemail.mail.transaction import Timeouts
+from esl_voicemail.mail.transport import SmtpTransport
 from esl_voicemail.model import CallResult
 from tests.support.post import ANNA, JAN, MINUTE, NOW, Post, parsed, smtp_transport
 from tests.support.service import until

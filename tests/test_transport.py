@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
+from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
@@ -24,11 +25,11 @@ from gevent.monkey import get_original
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from esl_voicemail.errors import ComposeError
 from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.message import POLICY
-from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport, Timeouts
+from esl_voicemail.mail.parts import Entity
+from esl_voicemail.mail.transaction import Timeouts
+from esl_voicemail.mail.transport import MaildirTransport, SmtpTransport
 from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge
 from tests.support.service import running, until
 from tests.support.smtp import ScriptedSmtp, scripted_smtp
@@ -61,10 +62,22 @@ def guarded_server() -> Iterator[ScriptedSmtp]:
 
 @pytest.fixture
 def plain(plain_server: ScriptedSmtp) -> ScriptedSmtp:
-    """Plain text, no password."""
+    """Plain text, no password, commands taken in one piece."""
     plain_server.forget()
-    plain_server.change(size=None)
+    plain_server.change(size=None, pipelining=True)
     return plain_server
+
+
+@pytest.fixture
+def step_by_step(plain: ScriptedSmtp) -> ScriptedSmtp:
+    """One that takes a command at a time."""
+    plain.change(pipelining=False)
+    return plain
+
+
+@pytest.fixture(params=["plain", "step_by_step"])
+def either(request: pytest.FixtureRequest) -> ScriptedSmtp:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -110,13 +123,15 @@ def through(
     )
 
 
-def mail(text: str = "Good morning.\n") -> EmailMessage:
-    message = EmailMessage(policy=POLICY)
+def mail(text: str = "Good morning.\n", sound: bytes = b"") -> Entity:
+    message = EmailMessage(policy=policy.SMTP)
     message["Subject"] = "A message"
     message["From"] = ENVELOPE.sender
     message["To"] = ENVELOPE.recipient
     message.set_content(text, cte="7bit")
-    return message
+    if sound:
+        message.add_attachment(sound, maintype="audio", subtype="wav", filename="message.wav")
+    return Entity((message.as_bytes(),))
 
 
 @contextmanager
@@ -150,7 +165,7 @@ def test_a_mail_accepted_after_data_is_delivered_with_the_servers_words(plain):
     assert unguarded(plain).send(ENVELOPE, message) == Delivered(250, "2.0.0 Ok: queued as 4XyZ")
     [accepted] = plain.accepted
     assert (accepted.sender, accepted.recipient) == (ENVELOPE.sender, ENVELOPE.recipient)
-    assert accepted.content == message.as_bytes(policy=POLICY)
+    assert accepted.content == bytes(message)
     assert plain.connections == 1
 
 
@@ -603,33 +618,25 @@ def test_certificates_are_read_once_and_on_a_thread_of_their_own(
 # --- the event loop ----------------------------------------------------------------------------------
 
 
-class TellingMail(EmailMessage):
-    """Remembers which threads turned it into bytes."""
+class TellingMail(tuple[bytes, ...]):
+    """Remembers which threads went through its pieces to have them ready for a server."""
 
-    threads: tuple[int, ...] = ()
+    threads: list[int]
 
-    def raw_items(self) -> Iterator[tuple[str, str]]:
-        self.threads = (*self.threads, native_thread())
-        return super().raw_items()
+    def __iter__(self) -> Iterator[bytes]:
+        self.threads.append(native_thread())
+        return super().__iter__()
 
 
-def test_a_mail_becomes_bytes_on_a_thread_of_its_own(plain):
-    message = TellingMail(policy=POLICY)
-    message.set_content("Good morning.\n")
+@pytest.mark.parametrize(("size", "on_a_thread"), [(100, False), (3 << 20, True)])
+def test_a_mail_that_would_hold_the_event_loop_is_made_ready_on_a_thread(plain, size, on_a_thread):
+    pieces = TellingMail([b"Subject: x\r\n\r\n", b"x.\r\n" * (size // 4)])
+    pieces.threads = []
+    message = Entity(pieces)
+    assert len(message) > size
+    pieces.threads.clear()
     assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
-    assert len(message.threads) == 1
-    assert native_thread() not in message.threads
-
-
-def test_a_mail_that_becomes_no_bytes_is_no_fault_of_the_servers(plain, capfd):
-    class Broken(EmailMessage):
-        def raw_items(self) -> Iterator[tuple[str, str]]:
-            raise LookupError("unknown charset")
-
-    with pytest.raises(ComposeError, match="cannot be written out: LookupError: unknown charset"):
-        unguarded(plain).send(ENVELOPE, Broken(policy=POLICY))
-    assert capfd.readouterr().err == ""
-    assert plain.connections == 0
+    assert (native_thread() not in pieces.threads[1:]) == on_a_thread
 
 
 # --- the bytes ---------------------------------------------------------------------------------------
@@ -656,7 +663,7 @@ def test_lines_that_begin_with_dots_arrive_byte_for_byte(plain, text):
     message = mail(text)
     assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
     [accepted] = plain.accepted
-    assert accepted.content == message.as_bytes(policy=POLICY)
+    assert accepted.content == bytes(message)
     body = accepted.content.partition(b"\r\n\r\n")[2]
     assert body.replace(b"\r\n", b"\n").rstrip(b"\n") == text.encode().rstrip(b"\n")
 
@@ -668,23 +675,21 @@ def test_any_pattern_of_dots_and_line_ends_arrives_byte_for_byte(plain, text):
     message = mail(text + "\n")
     assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
     [accepted] = plain.accepted
-    assert accepted.content == message.as_bytes(policy=POLICY)
+    assert accepted.content == bytes(message)
 
 
 def test_a_dot_at_the_edge_of_a_block_is_doubled_too(plain):
-    base = len(mail("").as_bytes(policy=POLICY))
+    base = len(bytes(mail("")))
     for shift in range(-4, 5):
         plain.forget()
         message = mail("x" * ((1 << 16) - base - 2 + shift) + "\n.\n.\nend\n")
         assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
-        assert plain.accepted[0].content == message.as_bytes(policy=POLICY)
+        assert plain.accepted[0].content == bytes(message)
 
 
 def test_a_large_mail_arrives_whole_with_crlf_line_ends_only(guarded, password_file):
     sound = bytes(range(256)) * 20 * 1024
-    message = mail()
-    message.add_attachment(sound, maintype="audio", subtype="wav", filename="message.wav")
-    assert isinstance(through(guarded, password_file).send(ENVELOPE, message), Delivered)
+    assert isinstance(through(guarded, password_file).send(ENVELOPE, mail(sound=sound)), Delivered)
     [accepted] = guarded.accepted
     assert len(accepted.content) > 5 * 1024 * 1024
     assert re.search(rb"(?<!\r)\n|\r(?!\n)", accepted.content) is None
@@ -692,18 +697,18 @@ def test_a_large_mail_arrives_whole_with_crlf_line_ends_only(guarded, password_f
     assert parsed.get_payload()[1].get_payload(decode=True) == sound
 
 
-def test_the_size_is_said_to_a_server_that_asks_so_that_it_refuses_before_it_is_sent(plain):
-    plain.change(size=10_000_000)
-    plain.say("MAIL", "552 5.3.4 more than your quota")
+def test_the_size_is_said_to_a_server_that_asks_so_that_it_refuses_before_it_is_sent(either):
+    either.change(size=10_000_000)
+    either.say("MAIL", "552 5.3.4 more than your quota")
     message = mail()
-    assert unguarded(plain).send(ENVELOPE, message) == TooLarge(552, "5.3.4 more than your quota", None)
-    assert f"size={len(message.as_bytes(policy=POLICY))}" in plain.commands("MAIL")[0].lower()
-    assert plain.commands("DATA") == []
+    assert unguarded(either).send(ENVELOPE, message) == TooLarge(552, "5.3.4 more than your quota", None)
+    assert f"size={len(bytes(message))}" in either.commands("MAIL")[0].lower()
+    assert [line for line in either.transcript if "bytes of mail" in line] == []
 
 
 def test_a_mail_above_the_servers_size_is_too_large_with_both_numbers_before_it_is_offered(plain):
     message = mail(".\n" * 1000)
-    bytes_of_it = len(message.as_bytes(policy=POLICY))
+    bytes_of_it = len(bytes(message))
     plain.change(size=bytes_of_it - 1)
     verdict = unguarded(plain).send(ENVELOPE, message)
     words = f"the mail has {bytes_of_it} bytes, the server takes at most {bytes_of_it - 1}"
@@ -728,9 +733,9 @@ def test_a_mail_above_the_servers_size_is_too_large_with_both_numbers_before_it_
         ("452 4.3.4 too big now", False),
     ],
 )
-def test_what_a_server_says_of_a_mail_s_size_is_told_from_other_refusals(plain, step, said, about_size):
-    plain.say(step, said)
-    verdict = unguarded(plain).send(ENVELOPE, mail())
+def test_what_a_server_says_of_a_mail_s_size_is_told_from_other_refusals(either, step, said, about_size):
+    either.say(step, said)
+    verdict = unguarded(either).send(ENVELOPE, mail())
     code, reply = int(said[:3]), verdict.reply
     assert verdict == (
         TooLarge(code, reply, None) if about_size else (Bounced if code >= 500 else Deferred)(code, reply)
@@ -739,7 +744,7 @@ def test_what_a_server_says_of_a_mail_s_size_is_told_from_other_refusals(plain, 
 
 def test_a_mail_of_just_the_servers_size_is_sent(plain):
     message = mail(".\n" * 1000)
-    plain.change(size=len(message.as_bytes(policy=POLICY)))
+    plain.change(size=len(bytes(message)))
     assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
 
 
@@ -797,16 +802,82 @@ def test_hostile_words_of_a_server_stay_one_bounded_printable_line(guarded, pass
     assert guarded.accepted == []
 
 
+# --- commands in one piece ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pipelining", "together"), [(True, 3), (False, 1)])
+def test_commands_go_together_where_the_server_takes_them_so_and_one_by_one_elsewhere(
+    plain, pipelining, together
+):
+    plain.change(pipelining=pipelining)
+    transport = unguarded(plain)
+    for text in ("first\n", "second\n"):
+        assert isinstance(transport.send(ENVELOPE, mail(text)), Delivered)
+    assert plain.most_together == together
+    assert taken(plain) == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("said", ["550 5.1.1 nobody", "450 4.2.1 not now"])
+def test_a_server_that_wants_the_content_of_a_mail_to_nobody_gets_a_dot(plain, said):
+    plain.say("RCPT", said, times=1)
+    plain.say("NOBODY", "354 go on", times=1)
+    transport = unguarded(plain)
+    verdict = transport.send(ENVELOPE, mail("first\n"))
+    assert (verdict.code, verdict.reply) == (int(said[:3]), said[4:])
+    assert "C: (0 bytes of mail)" in plain.transcript
+    assert plain.accepted == []
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"second"], 1)
+
+
+@pytest.mark.parametrize("then", ["drop", "silence"])
+def test_a_server_that_says_no_more_after_the_dot_is_left_and_its_refusal_counts(plain, then):
+    plain.say("RCPT", "550 5.1.1 nobody", times=1)
+    plain.say("NOBODY", "354 go on", times=1)
+    getattr(plain, then)("FINAL", times=1)
+    transport = unguarded(plain, replace(PATIENT, quit=0.2))
+    assert transport.send(ENVELOPE, mail("first\n")) == Bounced(550, "5.1.1 nobody")
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"second"], 2)
+
+
+def test_nobody_gets_an_empty_mail_from_a_sender_that_was_refused(plain):
+    plain.say("MAIL", "550 5.1.8 no such sender", times=1)
+    plain.say("NOBODY", "354 go on", times=1)
+    transport = unguarded(plain)
+    assert transport.send(ENVELOPE, mail()) == Bounced(550, "5.1.8 no such sender")
+    assert [line for line in plain.transcript if "bytes of mail" in line] == []
+    assert plain.accepted == []
+    assert isinstance(transport.send(ENVELOPE, mail()), Delivered)
+    assert plain.connections == 2
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT"])
+def test_what_is_said_to_the_commands_behind_a_refused_one_answers_no_later_mail(plain, step):
+    plain.say(step, "550 5.7.1 no", times=1)
+    transport = unguarded(plain)
+    assert transport.send(ENVELOPE, mail("first\n")) == Bounced(550, "5.7.1 no")
+    assert isinstance(transport.send(ENVELOPE, mail("second\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"second"], 1)
+
+
+@pytest.mark.parametrize("address", ["anna@example.com>\r\nDATA", "anna@example.com\n", "a\rb@example.com"])
+def test_an_address_with_a_line_end_in_it_is_sent_to_nobody(either, address):
+    with pytest.raises(ValueError, match="a line end"):
+        unguarded(either).send(Envelope(ENVELOPE.sender, address), mail())
+    assert either.commands("RCPT") == []
+
+
 # --- a connection used again -------------------------------------------------------------------------
 
 WAYS_TO_GO = ["drop", "reset", "421"]
 
 
-@pytest.fixture(params=["plain", "guarded"])
+@pytest.fixture(params=["plain", "step_by_step", "guarded"])
 def line(request: pytest.FixtureRequest, password_file: Path) -> tuple[ScriptedSmtp, SmtpTransport]:
     """A server that has just taken a mail, and the way to it."""
     server = request.getfixturevalue(request.param)
-    transport = unguarded(server) if request.param == "plain" else through(server, password_file)
+    transport = through(server, password_file) if request.param == "guarded" else unguarded(server)
     assert isinstance(transport.send(ENVELOPE, mail("first\n")), Delivered)
     return server, transport
 
@@ -1063,7 +1134,7 @@ def test_a_maildir_holds_the_mail_in_new_and_nothing_in_tmp(maildir):
     assert verdict == Delivered(250, f"stored as {path.name}")
     assert list((maildir.folder / "tmp").iterdir()) == []
     head = f"Return-Path: <{ENVELOPE.sender}>\nDelivered-To: {ENVELOPE.recipient}\n".encode()
-    assert path.read_bytes() == head + message.as_bytes(policy=POLICY).replace(b"\r\n", b"\n")
+    assert path.read_bytes() == head + bytes(message).replace(b"\r\n", b"\n")
 
 
 def test_a_hundred_mails_stored_at_once_get_a_hundred_names(maildir):
@@ -1109,12 +1180,11 @@ def test_making_a_maildir_twice_harms_nothing(maildir):
 # Killed when the mail is written and not moved yet.
 _DIES_STORING = """
 import os, signal, sys
-from email.message import EmailMessage
 from pathlib import Path
 from esl_voicemail.mail.maildir import Maildir
+from esl_voicemail.mail.parts import text
 from esl_voicemail.verdict import Envelope
-message = EmailMessage()
-message.set_content("what a caller said")
+message = text("plain", "what a caller said")
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 Maildir(Path(sys.argv[1])).store(Envelope("vm@example.com", "anna@example.com"), message)
 """

@@ -10,7 +10,6 @@ from esl_voicemail.config.load import find
 from esl_voicemail.errors import VoicemailError
 from esl_voicemail.journal import JournalReader
 from esl_voicemail.mail.composer import Composer
-from esl_voicemail.mail.message import POLICY
 from esl_voicemail.model import Attempt, Voicemail
 from esl_voicemail.samples import KINDS, first_attempt, sample
 
@@ -37,7 +36,7 @@ def _render(asked: argparse.Namespace) -> int:
     failed: list[str] = []
     composer = Composer(config.mailboxes, config.mail.sender, lambda why, _: failed.append(why))
     mail = composer.compose(attempt)
-    sys.stdout.buffer.write(mail.as_bytes(policy=POLICY.clone(linesep="\n")))
+    sys.stdout.buffer.write(bytes(mail).replace(b"\r\n", b"\n"))
     if failed:
         sys.stdout.flush()
         raise VoicemailError(f"{failed[0]}; so the mail is made by the shipped templates")

@@ -5,7 +5,6 @@ Meant for a worker thread, as it reads a disk and may run a codec; the mail's sh
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from email.message import EmailMessage
 
 from gevent.monkey import get_original
 
@@ -14,9 +13,9 @@ from esl_voicemail.config import Mailbox, mailbox_of
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import TemplateError
 from esl_voicemail.mail.enclosing import Encloser
-from esl_voicemail.mail.message import POLICY, Attachment, compose
+from esl_voicemail.mail.message import Attachment, compose
+from esl_voicemail.mail.parts import Entity
 from esl_voicemail.mail.tags import tags_of
-from esl_voicemail.mail.writing import written
 from esl_voicemail.model import Attempt, Voicemail
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
@@ -33,7 +32,7 @@ class Composed:
     `trouble` is why the codec refused the recording, empty if it did not.
     """
 
-    message: EmailMessage
+    mail: Entity
     audio: str
     step: int
     last: bool
@@ -61,9 +60,9 @@ class Composer:
     template_failed: Callable[[str, str], None] = _nobody_listens
     encloser: Encloser = field(default_factory=Encloser)
 
-    def compose(self, attempt: Attempt) -> EmailMessage:
+    def compose(self, attempt: Attempt) -> Entity:
         """Return the mail; ComposeError or RecordingError when a person has to look."""
-        return self.compose_within(attempt).message
+        return self.compose_within(attempt).mail
 
     def compose_within(self, attempt: Attempt, step: int = 0, most: int | None = None) -> Composed:
         """Return the mail with the most of its audio, from a step down on, that goes into so many bytes.
@@ -77,13 +76,13 @@ class Composer:
         kept = str(recording.path)
         room = None
         if most is not None:
-            bare = written(self._mail(attempt, mailbox, left_out=kept), POLICY)
+            bare = self._mail(attempt, mailbox, left_out=kept)
             room = (most - len(bare) - _PART_BYTES) // _LINE_BYTES * _LINE_OF
         enclosed = self.encloser.enclose(
             recording, mailbox.attachment, lambda: _tags(voicemail, mailbox), step, room
         )
-        message = self._mail(attempt, mailbox, enclosed.audio, None if enclosed.audio else kept)
-        return Composed(message, enclosed.words, enclosed.step, enclosed.audio is None, enclosed.trouble)
+        mail = self._mail(attempt, mailbox, enclosed.audio, None if enclosed.audio else kept)
+        return Composed(mail, enclosed.words, enclosed.step, enclosed.audio is None, enclosed.trouble)
 
     def _mail(
         self,
@@ -91,7 +90,7 @@ class Composer:
         mailbox: Mailbox,
         audio: Attachment | None = None,
         left_out: str | None = None,
-    ) -> EmailMessage:
+    ) -> Entity:
         recipient = attempt.recipient
         to = next((one for one in mailbox.recipients if one.address == recipient), MailAddress("", recipient))
         with COMPOSING:

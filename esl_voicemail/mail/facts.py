@@ -110,10 +110,10 @@ def facts_of(attempt: Attempt, mailbox: Mailbox, left_out: str | None, *, thread
         if promised
         else "",
         time=moment(call.arrived_at, zone, language),
-        hour=hour(call.arrived_at, zone, language),
+        hour=hour(call.arrived_at, zone),
         call_of_day=of_day,
         again=words.again(of_day, last_message, zone, language),
-        last_message=hour(last_message, zone, language) if last_message else "",
+        last_message=hour(last_message, zone) if last_message else "",
         duration=duration(recording.duration_ms) if recording else "",
         duration_words=duration_words(recording.duration_ms, language) if recording else "",
         speech=duration(hearing.speech_ms) if hearing else "",

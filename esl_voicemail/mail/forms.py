@@ -3,16 +3,17 @@
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import phonenumbers
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_time
+from babel.dates import format_date
 from babel.units import format_unit
 
-_MOMENT = "EEEE, d MMMM y, HH:mm (xxx)"
 _DAY, _DAY_OF_OTHER_YEAR = "EEEE, d MMMM", "EEEE, d MMMM y"
 _NUMBER = re.compile(r"\+?[0-9][0-9 ()./-]*")
+_SEPARATORS = re.compile(r"[^0-9+]+")
 _ENGLISH_ORDINALS = {"one": "st", "two": "nd", "few": "rd", "other": "th"}
 
 
@@ -44,26 +45,35 @@ def telephone(number: str, region: str) -> Telephone:
         return Telephone(number, "", f"tel:{number}" if digits.isascii() and digits.isdecimal() else "")
     forms = phonenumbers.PhoneNumberFormat
     at_home = parsed.country_code == phonenumbers.country_code_for_region(region)
+    shown = phonenumbers.format_number(parsed, forms.INTERNATIONAL)
     return Telephone(
-        phonenumbers.format_number(parsed, forms.INTERNATIONAL),
+        shown,
         phonenumbers.format_number(parsed, forms.NATIONAL) if at_home else "",
-        phonenumbers.format_number(parsed, forms.RFC3966),
+        f"tel:{_SEPARATORS.sub('-', shown)}",
     )
 
 
 def moment(at: datetime, zone: ZoneInfo, language: str) -> str:
     """Write a moment in a zone: weekday, date, hour and the zone's offset."""
-    return format_datetime(at.astimezone(zone), _MOMENT, locale=language)
+    local = at.astimezone(zone)
+    offset = local.isoformat(timespec="minutes")[16:]
+    return f"{_date(local.date(), _DAY_OF_OTHER_YEAR, language)}, {local:%H:%M} ({offset})"
 
 
-def hour(at: datetime, zone: ZoneInfo, language: str) -> str:
-    """Write the hour and minute of a moment in a zone."""
-    return format_time(at.astimezone(zone), "HH:mm", locale=language)
+def hour(at: datetime, zone: ZoneInfo) -> str:
+    """Write the hour and minute of a moment in a zone, in figures that all languages share."""
+    return f"{at.astimezone(zone):%H:%M}"
 
 
 def day(meant: date, today: date, language: str) -> str:
     """Write a day with its weekday, and its year where that is not today's."""
-    return format_date(meant, _DAY if meant.year == today.year else _DAY_OF_OTHER_YEAR, locale=language)
+    return _date(meant, _DAY if meant.year == today.year else _DAY_OF_OTHER_YEAR, language)
+
+
+@lru_cache(maxsize=32)
+def _date(day_: date, pattern: str, language: str) -> str:
+    """Write a day; most mails are of today's calls."""
+    return format_date(day_, pattern, locale=language)
 
 
 def duration(ms: int) -> str:
@@ -82,8 +92,13 @@ def duration_words(ms: int, language: str) -> str:
     hours, minutes, seconds = _parts(ms)
     units = [("duration-hour", hours), ("duration-minute", minutes), ("duration-second", seconds)]
     units = units[:2] if hours else units
-    said = [format_unit(count, unit, "long", locale=language) for unit, count in units if count]
-    return " ".join(said) or format_unit(0, "duration-second", "long", locale=language)
+    said = [_counted(count, unit, language) for unit, count in units if count]
+    return " ".join(said) or _counted(0, "duration-second", language)
+
+
+@lru_cache(maxsize=512)
+def _counted(count: int, unit: str, language: str) -> str:
+    return format_unit(count, unit, "long", locale=language)
 
 
 def ordinal(number: int, language: str) -> str:

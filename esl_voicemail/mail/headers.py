@@ -6,8 +6,9 @@ that looks encoded for encoded, with the line breaks in it.
 
 import hashlib
 import re
+import string
 from collections.abc import Iterator, Sequence
-from email.header import Header
+from email import base64mime, quoprimime
 
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import MailAddress
@@ -16,6 +17,9 @@ from esl_voicemail.model import Attempt, one_line
 
 _LINE = 75  # an encoded word may be no longer (RFC 2047 section 2)
 _FOLD = "\r\n "
+_AROUND = len("=?utf-8?q??=")
+# What stands for itself in an encoded word, a blank as `_`.
+_UNQUOTED = frozenset(" !*+-/" + string.ascii_letters + string.digits)
 # What needs neither quotes nor encoding, in a phrase as in a subject (RFC 5322 section 3.2.3).
 _PLAIN = re.compile(r"[A-Za-z0-9!#$%&'*+/^_`{|}~ -]+")
 # What else stands in an unstructured header as it is; `=?` would begin an encoded word.
@@ -50,7 +54,21 @@ def _phrase(header: str, value: str) -> str:
 
 
 def _encoded(header: str, value: str) -> str:
-    return Header(value, "utf-8", maxlinelen=_LINE, header_name=header).encode(linesep="\r\n")
+    """Write encoded words, each of whole characters, in the encoding that takes less room."""
+    octets = value.encode()
+    quoted = quoprimime.header_length(octets) <= base64mime.header_length(octets)
+    module = quoprimime if quoted else base64mime
+    words, begun, size = [], 0, 0
+    room = _LINE - len(f"{header}: ") - _AROUND
+    for at, character in enumerate(value):
+        more = 1 if character in _UNQUOTED else len(character.encode()) * (3 if quoted else 1)
+        size += more
+        # Base64 makes four characters of each three octets begun.
+        if (size if quoted else (size + 2) // 3 * 4) > room:
+            words.append(module.header_encode(value[begun:at].encode(), "utf-8"))
+            begun, size, room = at, more, _LINE - 1 - _AROUND
+    words.append(module.header_encode(value[begun:].encode(), "utf-8"))
+    return _FOLD.join(words)
 
 
 def message_id(attempt: Attempt) -> str:

@@ -10,17 +10,14 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from email.message import EmailMessage
 from pathlib import Path
 
-from esl_voicemail.mail.message import POLICY
-from esl_voicemail.mail.writing import written
+from esl_voicemail.mail.parts import Entity
 from esl_voicemail.spool import sync_folder
 from esl_voicemail.verdict import Envelope
 
 # What `_store` names its files; no other delivery agent has that R.
 _OURS = re.compile(r"\d+\.M\d{6}P\d+R[0-9a-f]{16}\..+", re.ASCII)
-_POLICY = POLICY.clone(linesep="\n")  # a Maildir keeps mails with the system's line ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +43,14 @@ class Maildir:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
 
-    def store(self, envelope: Envelope, message: EmailMessage) -> str:
+    def store(self, envelope: Envelope, mail: Entity) -> str:
         """Store a mail durably and return its file's name; OSError when the disk refuses.
 
         Folders that somebody removed meanwhile are made again.
         """
-        content = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n".encode("ascii")
-        content += written(message, _POLICY)
+        head = f"Return-Path: <{envelope.sender}>\nDelivered-To: {envelope.recipient}\n".encode("ascii")
+        # A Maildir keeps mails with the system's line ends. Piece by piece, as a long one holds others up.
+        content = b"".join([head, *(piece.replace(b"\r\n", b"\n") for piece in mail.pieces)])
         try:
             return self._store(content)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What is said of a call as a mail: values in, `EmailMessage` out. Pure.
+"""What is said of a call as a mail: values in, an entity out. Pure.
 
 Four kinds: a voicemail with its audio; a notice of a call whose caller left nothing, or of one that could not
 be recorded; a report to the operator that somebody did not get one of those. Delivery is at least once, so
@@ -6,9 +6,8 @@ the Message-ID follows from what is delivered to whom alone: a repeat is recogni
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from email import policy
-from email.message import EmailMessage
 from email.utils import format_datetime
 
 from anyascii import anyascii
@@ -16,14 +15,11 @@ from anyascii import anyascii
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.mail import headers, parts
-from esl_voicemail.mail.facts import facts_of
+from esl_voicemail.mail.facts import Facts, facts_of
+from esl_voicemail.mail.parts import Entity
 from esl_voicemail.mail.rendering import render
 from esl_voicemail.mail.words import UNKNOWN, WITHHELD
 from esl_voicemail.model import Attempt, Voicemail
-
-# CRLF line ends (RFC 5322 section 2.1.1), quoted-printable of at most 76 (RFC 2045 section 6.7). `headers`
-# folds and encodes; the policy must not do so again.
-POLICY = policy.SMTP.clone(utf8=False, refold_source="none", max_line_length=76)
 
 _UNTELLING = re.compile(r"[^A-Za-z0-9]+")
 # A longer name would be cut in parts (RFC 2231 section 3), which not every mail program joins.
@@ -63,7 +59,7 @@ def compose(
     audio: Attachment | None = None,
     *,
     left_out: str | None = None,
-) -> EmailMessage:
+) -> Entity:
     """Build the mail of an attempt; TemplateError when a template fails.
 
     `audio` goes with a voicemail only; where it is too large for the way, `left_out` says where it is kept.
@@ -72,33 +68,53 @@ def compose(
     thread = headers.thread(attempt, mailbox)
     facts = facts_of(attempt, mailbox, left_out, threaded=bool(thread))
     page = render(facts, mailbox.templates)
-    everybody = mailbox.recipients if mailbox.show_recipients and attempt.undelivered is None else ()
-    message = EmailMessage(policy=POLICY)
-    message.set_raw("Subject", headers.text("Subject", page.subject))
-    message.set_raw("From", headers.addresses("From", [headers.sender_of(mailbox, sender, facts)]))
-    message.set_raw("To", headers.addresses("To", everybody if recipient in everybody else [recipient]))
-    if mailbox.reply_to and attempt.undelivered is None:
-        message.set_raw("Reply-To", headers.addresses("Reply-To", [mailbox.reply_to]))
-    message.set_raw("Date", format_datetime(voicemail.closed_at.astimezone(mailbox.timezone)))
-    message.set_raw("Message-ID", headers.message_id(attempt))
-    if thread:
-        message.set_raw("References", thread)
-    message.set_raw("Auto-Submitted", "auto-generated")  # RFC 3834: no holiday notice answers a machine
-    # The same to Exchange ([MS-OXCMAIL] section 2.2.3.2.14).
-    message.set_raw("X-Auto-Response-Suppress", "All")
-    if audio:
-        message.set_raw("Message-Context", "voice-message")  # RFC 3458
-    if mailbox.important:
-        message.set_raw("Importance", "high")  # RFC 4021 section 2.1.53
-    for name, value in headers.for_filters(attempt, facts):
-        message.set_raw(name, headers.text(name, value))
-    message.set_raw("MIME-Version", "1.0")
-    says = parts.text(POLICY, "plain", page.text), parts.text(POLICY, "html", page.html)
+    says = parts.text("plain", page.text), parts.text("html", page.html)
+    head = _head(
+        attempt,
+        mailbox,
+        facts,
+        sender=sender,
+        recipient=recipient,
+        subject=page.subject,
+        thread=thread,
+        voice=audio is not None,
+    )
     if audio is None:
-        return parts.join("alternative", message, *says)
+        return parts.join("alternative", head, *says)
     kind = f"audio/{audio.subtype}" + (f'; codecs="{audio.codecs}"' if audio.codecs else "")
     name, seconds = file_name(voicemail, mailbox, audio.suffix), round(audio.duration_ms / 1000)
-    attached = parts.audio(POLICY, kind, name, audio.content, seconds)
-    return parts.join(
-        "mixed", message, parts.join("alternative", EmailMessage(policy=POLICY), *says), attached
-    )
+    attached = parts.audio(kind, name, audio.content, seconds)
+    return parts.join("mixed", head, parts.join("alternative", (), *says), attached)
+
+
+def _head(
+    attempt: Attempt,
+    mailbox: Mailbox,
+    facts: Facts,
+    *,
+    sender: MailAddress,
+    recipient: MailAddress,
+    subject: str,
+    thread: str,
+    voice: bool,
+) -> Iterator[tuple[str, str]]:
+    everybody = mailbox.recipients if mailbox.show_recipients and attempt.undelivered is None else ()
+    yield "Subject", headers.text("Subject", subject)
+    yield "From", headers.addresses("From", [headers.sender_of(mailbox, sender, facts)])
+    yield "To", headers.addresses("To", everybody if recipient in everybody else [recipient])
+    if mailbox.reply_to and attempt.undelivered is None:
+        yield "Reply-To", headers.addresses("Reply-To", [mailbox.reply_to])
+    yield "Date", format_datetime(attempt.voicemail.closed_at.astimezone(mailbox.timezone))
+    yield "Message-ID", headers.message_id(attempt)
+    if thread:
+        yield "References", thread
+    yield "Auto-Submitted", "auto-generated"  # RFC 3834: no holiday notice answers a machine
+    # The same to Exchange ([MS-OXCMAIL] section 2.2.3.2.14).
+    yield "X-Auto-Response-Suppress", "All"
+    if voice:
+        yield "Message-Context", "voice-message"  # RFC 3458
+    if mailbox.important:
+        yield "Importance", "high"  # RFC 4021 section 2.1.53
+    for name, value in headers.for_filters(attempt, facts):
+        yield name, headers.text(name, value)
+    yield "MIME-Version", "1.0"

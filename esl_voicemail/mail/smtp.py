@@ -1,6 +1,7 @@
 """smtplib's client, for servers that may wish us ill: no reply is endless, none holds the event loop.
 
-With `transport` the only room that knows `smtplib`; what a reply means for a mail is that one's to say.
+With `transport` and `transaction` the only room that knows `smtplib`; what a reply means for a mail is theirs
+to say.
 """
 
 import io
@@ -46,13 +47,22 @@ class Client(smtplib.SMTP):
         with within(self.sock.gettimeout()):
             return super().getreply()
 
+    def ask(self, *commands: str) -> None:
+        """Send commands in one piece; a reply to each is to be read."""
+        lines = "\r\n".join((*commands, ""))
+        if lines.count("\r") + lines.count("\n") != 2 * len(commands):
+            raise ValueError("an address with a line end in it")
+        self.send(lines)
+
     def transfer(self, stuffed: bytes) -> OSError | None:
         """Send in blocks, as the time limit of a write counts for each; the failure leaves it open."""
         assert self.sock is not None
         try:
-            for start in range(0, len(stuffed), _BLOCK_BYTES):
-                self.sock.sendall(stuffed[start : start + _BLOCK_BYTES])
-                gevent.sleep(0)
+            with memoryview(stuffed) as whole:
+                for start in range(0, len(stuffed), _BLOCK_BYTES):
+                    if start:
+                        gevent.sleep(0)
+                    self.sock.sendall(whole[start : start + _BLOCK_BYTES])
         except OSError as error:
             return error
         return None
@@ -82,8 +92,9 @@ class _Lines(io.BufferedReader):
     def readline(self, size: int | None = -1, /) -> bytes:
         if self.left == 0:
             raise OSError(f"a reply of more than {_REPLY_LINES} lines")
+        if self.left < _REPLY_LINES:
+            gevent.sleep(0)
         self.left -= 1
-        gevent.sleep(0)
         return super().readline(size)
 
 

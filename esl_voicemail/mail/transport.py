@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,38 +18,19 @@ import gevent
 from esl_voicemail.config import Config
 from esl_voicemail.mail.connections import Connections
 from esl_voicemail.mail.maildir import Maildir
-from esl_voicemail.mail.message import POLICY
-from esl_voicemail.mail.replies import (
-    CLOSING,
-    LOGIN_FIRST,
-    TOO_LARGE,
-    is_about_size,
-    known_code,
-    line,
-    refusal,
-    verdict,
-    words,
-)
-from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, size_limit, trusting, wait, within
+from esl_voicemail.mail.parts import Entity
+from esl_voicemail.mail.replies import CLOSING, LOGIN_FIRST, known_code, line, words
+from esl_voicemail.mail.smtp import Client, TlsClient, greet, log_in, part, trusting, within
+from esl_voicemail.mail.transaction import STANDARD, Timeouts, introduce, transact
 from esl_voicemail.mail.writing import Encoded, encoded
-from esl_voicemail.verdict import Bounced, Deferred, Delivered, Envelope, TooLarge, Verdict
+from esl_voicemail.verdict import Deferred, Delivered, Envelope, TooLarge, Verdict
 
 T = TypeVar("T")
 
+# A mail up to this size is made ready in less time than a thread takes to begin with it.
+_AT_ONCE_BYTES = 1 << 20
+
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each step may take, in seconds: RFC 5321 section 4.5.3.2."""
-
-    greeting: float = 300
-    mail: float = 300
-    rcpt: float = 300
-    data: float = 120
-    block: float = 180
-    final: float = 600
-    quit: float = 5
 
 
 PROBING = Timeouts(15, 15, 15, 15, 15, 15, 5)  # somebody sits at a terminal and waits
@@ -67,10 +47,8 @@ class Transport(Protocol):
     def blocks_on_disk(self) -> bool:
         """Whether `send` must run on a worker thread; it has no parts then."""
 
-    def send(
-        self, envelope: Envelope, message: EmailMessage, stage: Stage = nullcontext
-    ) -> Verdict | TooLarge:
-        """Hand the mail over and return what became of it; ComposeError when it cannot be written out."""
+    def send(self, envelope: Envelope, mail: Entity, stage: Stage = nullcontext) -> Verdict | TooLarge:
+        """Hand the mail over and return what became of it."""
 
     def close(self) -> None:
         """Leave what is kept open for the next mail."""
@@ -86,16 +64,14 @@ class SmtpTransport:
     username: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = STANDARD
     blocks_on_disk: bool = False
     connections: Connections = field(default_factory=Connections, repr=False, compare=False)
 
-    def send(
-        self, envelope: Envelope, message: EmailMessage, stage: Stage = nullcontext
-    ) -> Verdict | TooLarge:
+    def send(self, envelope: Envelope, mail: Entity, stage: Stage = nullcontext) -> Verdict | TooLarge:
         """Send by SMTP; the reply in the verdict is the server's own."""
         with stage("encode"):
-            content = _on_a_thread(lambda: encoded(message, POLICY))
+            content = encoded(mail) if len(mail) <= _AT_ONCE_BYTES else _on_a_thread(lambda: encoded(mail))
         used = self.connections.take()
         if used is not None:
             with stage("send"):
@@ -124,7 +100,7 @@ class SmtpTransport:
         if isinstance(server, Deferred):
             return [(recipient, server) for recipient in recipients]
         try:
-            return [(one, prober._introduce(server, Envelope(sender, one))) for one in recipients]
+            return [(one, introduce(server, Envelope(sender, one), timeouts)) for one in recipients]
         finally:
             part(server, timeouts.quit)
 
@@ -165,7 +141,7 @@ class SmtpTransport:
         """Send, and keep the connection or leave it; None where a used one was no good, and took nothing."""
         good = False
         try:
-            answer = self._transaction(server, envelope, content)
+            answer = transact(server, envelope, content, self.timeouts)
             worn_out = _is_worn_out(server, answer)
             good = not worn_out and _is_good(server, answer)
             return None if worn_out else answer
@@ -174,64 +150,6 @@ class SmtpTransport:
                 self.connections.keep(server)
             else:
                 part(server, self.timeouts.quit)
-
-    def _transaction(self, server: Client, envelope: Envelope, content: Encoded) -> Verdict | TooLarge:
-        server.content_begun = False
-        most = size_limit(server)
-        if most is not None and content.size > most:
-            numbers = f"the mail has {content.size} bytes, the server takes at most {most}"
-            return TooLarge(TOO_LARGE, numbers, most)
-        answer = self._exchange(server, envelope, content)
-        if isinstance(answer, Bounced) and is_about_size(answer):
-            return TooLarge(answer.code, answer.reply, None)
-        return answer
-
-    def _exchange(self, server: Client, envelope: Envelope, content: Encoded) -> Verdict:
-        introduced = self._introduce(server, envelope, content.size)
-        if not isinstance(introduced, Delivered):
-            return introduced
-        try:
-            wait(server, self.timeouts.data)
-            code, reply = server.docmd("DATA")
-            if code != 354:
-                return refusal(code, reply)
-            wait(server, self.timeouts.block)
-            server.content_begun = True
-            failure = server.transfer(content.stuffed)
-            # A server that has enough hangs up in the middle, and may have said why.
-            wait(server, self.timeouts.quit if failure else self.timeouts.final)
-            code, reply = server.getreply()
-            if failure is None:
-                server.sender_taken = False
-                return verdict(code, reply)
-            server.close()
-            if 400 <= code < 600:
-                return refusal(code, reply)
-            raise failure
-        except (OSError, smtplib.SMTPException) as error:
-            # Whether the server has the message is unknown, so it goes again: at least once.
-            return Deferred(None, line(f"connection lost before the final reply: {words(error)}"))
-
-    def _introduce(self, server: Client, envelope: Envelope, size: int | None = None) -> Verdict:
-        """MAIL and RCPT; Delivered here means only that both were accepted."""
-        try:
-            wait(server, self.timeouts.mail)
-            if server.sender_taken:
-                server.sender_taken = False
-                code, reply = server.rset()
-                if code != 250:
-                    return refusal(code, reply)
-            # RFC 1870: a server that takes no mail of this size can say so before it is sent.
-            options = [f"size={size}"] if size is not None and server.has_extn("size") else []
-            code, reply = server.mail(envelope.sender, options)
-            if code != 250:
-                # Later, these may be about this recipient or this content: others are not to wait for it.
-                return refusal(code, reply, whoever=code in (CLOSING, *LOGIN_FIRST))
-            server.sender_taken = True
-            wait(server, self.timeouts.rcpt)
-            return verdict(*server.rcpt(envelope.recipient))
-        except (OSError, smtplib.SMTPException) as error:
-            return Deferred(None, line(f"connection lost: {words(error)}"))
 
 
 # Before the name of a mail's file, where a server would say what it has made of it.
@@ -245,10 +163,10 @@ class MaildirTransport:
     maildir: Maildir
     blocks_on_disk: bool = True
 
-    def send(self, envelope: Envelope, message: EmailMessage, _: Stage = nullcontext) -> Verdict:
+    def send(self, envelope: Envelope, mail: Entity, _: Stage = nullcontext) -> Verdict:
         """Store the mail; Deferred while the disk refuses."""
         try:
-            name = self.maildir.store(envelope, message)
+            name = self.maildir.store(envelope, mail)
         except OSError as error:
             return Deferred(None, line(f"Maildir: {error}"), ours=True, unreachable=True)
         return Delivered(250, line(f"{STORED}{name}"))

@@ -155,5 +155,5 @@ def again(number: int, last_message: datetime | None, zone: ZoneInfo, language: 
         return ""
     said = [_AGAIN[language].format(which=ordinal(number, language))]
     if last_message:
-        said.append(_LAST_MESSAGE[language].format(at=hour(last_message, zone, language)))
+        said.append(_LAST_MESSAGE[language].format(at=hour(last_message, zone)))
     return ", ".join(said)

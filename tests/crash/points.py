@@ -56,7 +56,7 @@ _ENDS = frozenset({"stop", "close"})
 _TRANSACTION = frozenset({"begin", "begin_nested"})
 _WIRE = frozenset(
     """
-    ehlo helo starttls login mail rcpt docmd data transfer getreply quit rset sendall
+    ehlo helo starttls login mail rcpt docmd data ask transfer getreply quit rset sendall
     """.split()  # noqa: SIM905 - as above
 )
 

@@ -129,6 +129,7 @@ def _greylisted(stage: Stage) -> None:
 def _refused(stage: Stage) -> None:
     assert stage.server
     stage.server.say("RCPT", "550 5.1.1 nobody of that name", recipient=RECIPIENTS[1])
+    stage.server.say("NOBODY", "354 go on", times=1)
     stage.fates.add("bounced")
     stage.call(BY_KEY)
 

@@ -20,8 +20,6 @@ from esl_voicemail.audio.hearing import listen
 from esl_voicemail.config import Config, load
 from esl_voicemail.config.values import MailAddress
 from esl_voicemail.mail.composer import Composer
-from esl_voicemail.mail.message import POLICY
-from esl_voicemail.mail.writing import written
 from esl_voicemail.model import (
     Attempt,
     Call,
@@ -37,6 +35,7 @@ from esl_voicemail.model import (
 )
 from esl_voicemail.samples import SAMPLE
 from esl_voicemail.spool import Spool
+from tests.support.mails import as_it_stands
 
 WHEN = datetime(2026, 11, 23, 16, 42, tzinfo=UTC)
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -150,9 +149,9 @@ def build(folder: Path, recordings: list[Path]) -> None:
     for (name, mail), source in zip(MAILS.items(), cycle(recordings), strict=False):
         attempt = _attempt(config, name, mail, source, spool)
         composer = Composer(config.mailboxes, config.mail.sender)
-        made = composer.compose_within(attempt, most=mail.most_bytes).message
-        (folder / f"{name}.eml").write_bytes(written(made, POLICY))
-        expected = _expected(config, mail, attempt, made)
+        made = bytes(composer.compose_within(attempt, most=mail.most_bytes).mail)
+        (folder / f"{name}.eml").write_bytes(made)
+        expected = _expected(config, mail, attempt, as_it_stands(made))
         (folder / f"{name}.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1))
 
 

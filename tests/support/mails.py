@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from esl_voicemail.config import Mailbox
 from esl_voicemail.config.values import MailAddress
-from esl_voicemail.mail.message import POLICY, Attachment, compose
+from esl_voicemail.mail.message import Attachment, compose
 from esl_voicemail.model import (
     Attempt,
     Call,
@@ -31,6 +31,9 @@ from esl_voicemail.model import (
     Voicemail,
     one_line,
 )
+
+# A mail as it stands: nothing folded or encoded again.
+POLICY = policy.SMTP.clone(utf8=False, refold_source="none", max_line_length=76)
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 AUDIO = Attachment(bytes(range(256)) * 40, "wav", "wav", 20_600)
@@ -165,6 +168,28 @@ def attempt(
     return Attempt(7, kept, recipient, number, kept.closed_at, domain, undelivered)
 
 
+def composed(
+    attempt: Attempt,
+    box: Mailbox,
+    sender: MailAddress,
+    recipient: MailAddress,
+    audio: Attachment | None = None,
+    *,
+    left_out: str | None = None,
+) -> EmailMessage:
+    """The mail of an attempt, as it stands."""
+    mail = bytes(compose(attempt, box, sender, recipient, audio, left_out=left_out))
+    return as_it_stands(mail)
+
+
+def as_it_stands(mail: bytes) -> EmailMessage:
+    """A mail taken apart so that it is put together to the same octets."""
+    parsed = message_from_bytes(mail, policy=POLICY)
+    assert isinstance(parsed, EmailMessage)
+    assert parsed.as_bytes(policy=POLICY) == mail
+    return parsed
+
+
 def bring(
     kept: Voicemail,
     box: Mailbox,
@@ -173,18 +198,18 @@ def bring(
     audio: Attachment = AUDIO,
 ) -> EmailMessage:
     """The mail with a voicemail."""
-    return compose(attempt(kept, recipient.address, sender.domain), box, sender, recipient, audio)
+    return composed(attempt(kept, recipient.address, sender.domain), box, sender, recipient, audio)
 
 
 def notify(empty: Voicemail, box: Mailbox) -> EmailMessage:
     """The mail of a call that left no audio."""
-    return compose(attempt(empty), box, SENDER, RECIPIENT)
+    return composed(attempt(empty), box, SENDER, RECIPIENT)
 
 
 def report(kept: Voicemail, box: Mailbox, undelivered: Undelivered) -> EmailMessage:
     """The mail to the operator."""
     told = attempt(kept, OPERATOR.address, undelivered=undelivered)
-    return compose(told, box, SENDER, OPERATOR)
+    return composed(told, box, SENDER, OPERATOR)
 
 
 def empty(result: CallResult, **details: Any) -> Voicemail:

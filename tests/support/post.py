@@ -25,7 +25,8 @@ from esl_voicemail.journal.reader import ToRecipient
 from esl_voicemail.journal.schema import attempts
 from esl_voicemail.log import Log
 from esl_voicemail.mail.composer import Composer
-from esl_voicemail.mail.transport import SmtpTransport, Timeouts, Transport
+from esl_voicemail.mail.transaction import Timeouts
+from esl_voicemail.mail.transport import SmtpTransport, Transport
 from esl_voicemail.model import Call, Caller, EndedBy, Reason, Recording
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers

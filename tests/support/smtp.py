@@ -30,8 +30,9 @@ class Accepted:
 class ScriptedSmtp:
     """A running server, friendly but for what it is ordered at a step.
 
-    The steps are CONNECT, TLS, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT, FINAL (after the dot)
-    and QUIT. Of the orders for a step the oldest one that is not used up counts.
+    The steps are CONNECT, TLS, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, NOBODY (DATA for no recipient),
+    CONTENT, FINAL (after the dot) and QUIT. Of the orders for a step the oldest one that is not used up
+    counts.
     """
 
     host = "127.0.0.1"
@@ -113,7 +114,7 @@ class ScriptedSmtp:
         self._order("CONTENT", "refuse_content", reply=reply)
 
     def change(self, **settings: Any) -> None:
-        """Advertise otherwise from now on: `size`, `starttls_offered`, `mechanisms`."""
+        """Advertise otherwise from now on: `size`, `starttls_offered`, `mechanisms`, `pipelining`."""
         self._ask(do="change", **settings)
 
     def forget(self) -> None:
@@ -143,6 +144,11 @@ class ScriptedSmtp:
     def most_at_once(self) -> int:
         """How many connections were open together at most."""
         return int(self._ask(do="seen")["most_at_once"])
+
+    @property
+    def most_together(self) -> int:
+        """How many commands came in one piece at most."""
+        return int(self._ask(do="seen")["most_together"])
 
     @property
     def held(self) -> int:

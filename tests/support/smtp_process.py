@@ -62,6 +62,7 @@ class Server:
         self.mechanisms = setup["mechanisms"]
         self.starttls_offered = setup["starttls_offered"]
         self.size = setup["size"]
+        self.pipelining = True
         self.lock = threading.Lock()
         self.released = threading.Event()
         self.open = 0
@@ -89,6 +90,7 @@ class Server:
             self.transcript: list[str] = []
             self.connections = 0
             self.most_at_once = 0
+            self.most_together = 0
 
     def order(self, step: str, recipient: str | None = None) -> Order | None:
         """Take the first order that stands for a step."""
@@ -104,6 +106,8 @@ class Server:
     def serve(self) -> None:
         while True:
             connection, _ = self.listener.accept()
+            # Each reply to commands that came together goes out at once.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.connections += 1
                 self.open += 1
@@ -153,6 +157,8 @@ class Session:
         line = bytes(self.buffer[:end])
         del self.buffer[: end + 2]
         self.note("C", line)
+        with self.server.lock:
+            self.server.most_together = max(self.server.most_together, 1 + self.buffer.count(b"\r\n"))
         return line
 
     def say(self, reply: bytes) -> None:
@@ -241,7 +247,8 @@ class Session:
                 self.recipients.append(recipient)
         elif verb == "DATA":
             if self.sender is None or not self.recipients:
-                self.say(b"503 5.5.1 no transaction")
+                if self.answer("NOBODY", usual=b"503 5.5.1 no transaction") == 354:
+                    self.data()
             elif self.answer("DATA") == 354:
                 self.data()
         elif verb == "RSET":
@@ -255,7 +262,9 @@ class Session:
             self.say(b"500 5.5.2 what?")
 
     def features(self) -> bytes:
-        lines = ["test.invalid", "PIPELINING"]
+        lines = ["test.invalid"]
+        if self.server.pipelining:
+            lines.append("PIPELINING")
         if self.server.size:
             lines.append(f"SIZE {self.server.size}")
         if self.server.security == "starttls" and self.server.starttls_offered and not self.secure:
@@ -328,7 +337,7 @@ def _obey(server: Server, order: dict[str, Any]) -> dict[str, Any]:
     elif what == "release":
         server.released.set()
     elif what == "change":
-        for name in ("size", "starttls_offered", "mechanisms"):
+        for name in ("size", "starttls_offered", "mechanisms", "pipelining"):
             if name in order:
                 setattr(server, name, order[name])
     elif what == "accepted":
@@ -339,6 +348,7 @@ def _obey(server: Server, order: dict[str, Any]) -> dict[str, Any]:
             return {
                 "connections": server.connections,
                 "most_at_once": server.most_at_once,
+                "most_together": server.most_together,
                 "held": server.held,
                 "transcript": server.transcript,
             }
