@@ -5,13 +5,12 @@ one too takes several times what the database takes; what is asked seldom goes t
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ClauseElement, Connection, Dialect, SelectBase
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 _Convert = Callable[[Any], Any]
@@ -29,35 +28,35 @@ class Statement:
 
     def execute(self, db: Connection, **given: Any) -> int:
         """Execute it and return how many rows it changed."""
-        with self._executed(db, given) as (cursor, _):
-            changed: int = cursor.rowcount
-            return changed
+        changed: int = self._executed(db, given)[0].rowcount
+        return changed
 
     def rows(self, db: Connection, **given: Any) -> list[Any]:
         """Return the rows it finds, their columns as attributes."""
-        with self._executed(db, given) as (cursor, words):
-            return [words.row(found) for found in cursor.fetchall()]
+        cursor, words = self._executed(db, given)
+        try:
+            found = cursor.fetchall()
+        except db.dialect.loaded_dbapi.Error as error:
+            raise _refused(db, words.text, None, error) from error
+        return words.rows(found)
 
     def scalar(self, db: Connection, **given: Any) -> Any:
         """Return the first column of the first row, or None where there is none."""
         found = self.rows(db, **given)
         return found[0][0] if found else None
 
-    @contextmanager
-    def _executed(self, db: Connection, given: Mapping[str, Any]) -> Iterator[tuple[Any, "_Words"]]:
+    def _executed(self, db: Connection, given: Mapping[str, Any]) -> tuple[Any, "_Words"]:
         key = (db.dialect.name, *given)
         words = self._words.get(key)
         if words is None:
             words = self._words[key] = self._put_into_words(db.dialect, list(given))
         values = words.values(given)
-        driver: Any = db.dialect.loaded_dbapi
-        with closing(db.connection.cursor()) as cursor:
-            try:
-                cursor.execute(words.text, values)
-                yield cursor, words
-            except driver.Error as error:
-                # As SQLAlchemy says it: nobody needs to know which way a statement went.
-                raise DBAPIError.instance(words.text, values, error, driver.Error) from error
+        cursor = db.connection.cursor()
+        try:
+            cursor.execute(words.text, values)
+        except db.dialect.loaded_dbapi.Error as error:
+            raise _refused(db, words.text, values, error) from error
+        return cursor, words
 
     def _put_into_words(self, dialect: Dialect, given: list[str]) -> "_Words":
         compiled = self._expression.compile(dialect=dialect, column_keys=given or None)
@@ -67,7 +66,7 @@ class Statement:
             for name in compiled.params
             if (convert := compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
         }
-        columns = list(self._expression.selected_columns) if isinstance(self._expression, Select) else []
+        columns = list(self._expression.selected_columns) if isinstance(self._expression, SelectBase) else []
         found: list[tuple[int, _Convert]] = [
             (place, convert)
             for place, column in enumerate(columns)
@@ -102,10 +101,17 @@ class _Words:
             values[name] = convert(values[name])
         return values if self.order is None else [values[name] for name in self.order]
 
-    def row(self, found: Any) -> Any:
-        """Return a row as the driver found it with its columns as attributes."""
+    def rows(self, found: list[Any]) -> list[Any]:
+        """Return rows as the driver found them with their columns as attributes."""
         if self.found:
-            found = list(found)
+            found = [list(row) for row in found]
             for place, convert in self.found:
-                found[place] = convert(found[place])
-        return self.named(found)
+                for row in found:
+                    row[place] = convert(row[place])
+        return [self.named(row) for row in found]
+
+
+def _refused(db: Connection, text: str, values: Any, error: Exception) -> StatementError:
+    """Return an error as SQLAlchemy says it: nobody needs to know which way a statement went."""
+    driver: Any = db.dialect.loaded_dbapi
+    return DBAPIError.instance(text, values, error, driver.Error)
