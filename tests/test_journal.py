@@ -904,7 +904,7 @@ def test_a_value_that_was_not_given_is_a_mistake_of_ours(writer):
 @pytest.mark.parametrize(
     ("dialect", "text", "values"),
     [
-        (sqlite.dialect(), "SET state=? WHERE deliveries.delivery_id = ?", ["held", 1]),
+        (sqlite.dialect(), "SET state=? WHERE deliveries.delivery_id = ?", ("held", 1)),
         (
             psycopg2.dialect(),
             "SET state=%(state)s WHERE deliveries.delivery_id = %(mail)s",
@@ -917,7 +917,7 @@ def test_a_statement_is_put_into_the_words_of_the_database(dialect, text, values
     mine = Statement(update(deliveries).where(deliveries.c.delivery_id == bindparam("mail")))
     words = mine._put_into_words(dialect, ["mail", "state"])
     assert words.text == f"UPDATE deliveries {text}"
-    assert words.values({"mail": 1, "state": "held"}) == values
+    assert words.values([1, "held"]) == values
 
 
 # --- on disk -----------------------------------------------------------------------------------------

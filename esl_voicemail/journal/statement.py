@@ -5,8 +5,10 @@ one too takes several times what the database takes; what is asked seldom goes t
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ClauseElement, Connection, Dialect, SelectBase
@@ -50,7 +52,7 @@ class Statement:
         words = self._words.get(key)
         if words is None:
             words = self._words[key] = self._put_into_words(db.dialect, list(given))
-        values = words.values(given)
+        values = words.values(given.values())
         cursor = db.connection.cursor()
         try:
             cursor.execute(words.text, values)
@@ -61,11 +63,14 @@ class Statement:
     def _put_into_words(self, dialect: Dialect, given: list[str]) -> "_Words":
         compiled = self._expression.compile(dialect=dialect, column_keys=given or None)
         assert isinstance(compiled, SQLCompiler)
-        converted = {
-            name: convert
+        fixed = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
+        names = [*(name for name in fixed if name not in given), *given]
+        places = {name: place for place, name in enumerate(names)}
+        converted: list[tuple[int, _Convert]] = [
+            (places[name], convert)
             for name in compiled.params
             if (convert := compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-        }
+        ]
         columns = list(self._expression.selected_columns) if isinstance(self._expression, SelectBase) else []
         found: list[tuple[int, _Convert]] = [
             (place, convert)
@@ -73,33 +78,39 @@ class Statement:
             if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
         ]
         row = namedtuple("Row", [str(column.key) for column in columns], rename=True)  # type: ignore[misc]
+        order = compiled.positiontup
         return _Words(
             compiled.string,
-            {name: value for name, value in compiled.params.items() if not compiled.binds[name].required},
+            tuple(fixed[name] for name in names if name not in given),
             converted,
-            compiled.positiontup,
+            partial(_named, names) if order is None else _picked([places[name] for name in order]),
             found,
-            row._make,
+            partial(tuple.__new__, row),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """A statement in one database's words, and how values and rows are converted, by name and by place."""
+    """A statement in one database's words, and how values and rows are converted, by their places.
+
+    `fixed` values come first, then those that are given, in the order of their names here.
+    """
 
     text: str
-    fixed: Mapping[str, Any]
-    converted: Mapping[str, _Convert]
-    order: list[str] | None
+    fixed: tuple[Any, ...]
+    converted: list[tuple[int, _Convert]]
+    taken: Callable[[Sequence[Any]], Any]
     found: list[tuple[int, _Convert]]
-    named: Callable[[Any], Any]
+    row: Callable[[Any], Any]
 
-    def values(self, given: Mapping[str, Any]) -> Any:
+    def values(self, given: Iterable[Any]) -> Any:
         """Return the values as the driver takes them."""
-        values = {**self.fixed, **given}
-        for name, convert in self.converted.items():
-            values[name] = convert(values[name])
-        return values if self.order is None else [values[name] for name in self.order]
+        values: Sequence[Any] = (*self.fixed, *given)
+        if self.converted:
+            values = list(values)
+            for place, convert in self.converted:
+                values[place] = convert(values[place])
+        return self.taken(values)
 
     def rows(self, found: list[Any]) -> list[Any]:
         """Return rows as the driver found them with their columns as attributes."""
@@ -108,7 +119,18 @@ class _Words:
             for place, convert in self.found:
                 for row in found:
                     row[place] = convert(row[place])
-        return [self.named(row) for row in found]
+        return [self.row(row) for row in found]
+
+
+def _picked(places: list[int]) -> Callable[[Sequence[Any]], Any]:
+    """Return what takes the values at these places; of one alone `itemgetter` makes no tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: [values[place] for place in places]
+
+
+def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
 
 
 def _refused(db: Connection, text: str, values: Any, error: Exception) -> StatementError:
