@@ -1,7 +1,7 @@
 """One native thread, which does one thing after the other while the greenlets that asked wait for it.
 
 A pool of gevent's makes a watcher of the event loop and a greenlet for each piece of work; here one of each
-stays. How long to wait is up to who asks: a disk that is stuck keeps the thread.
+stays. Who asks sets the limit of the wait: a disk that is stuck keeps the thread.
 """
 
 from collections import deque

@@ -85,7 +85,15 @@ class Writer:
 
     def empty_log(self) -> bool:
         """Empty the write-ahead log between two commits, as far as others' reading allows it."""
-        return self._thread.run(partial(empty_log, self._engine))
+        limit = gevent.Timeout.start_new(_SLOWEST_SECONDS)
+        try:
+            return self._thread.run(partial(empty_log, self._engine))
+        except gevent.Timeout as expired:
+            if expired is not limit:
+                raise
+            return False
+        finally:
+            limit.close()
 
     def close(self) -> None:
         """Wait for what is under way, within a limit, and release the thread."""
