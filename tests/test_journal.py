@@ -25,7 +25,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg2
 
 from esl_voicemail.errors import JournalError
-from esl_voicemail.journal import Journal, JournalEditor, JournalReader
+from esl_voicemail.journal import Journal, JournalEditor, JournalReader, picking
 from esl_voicemail.journal.editor import DROP, HOLD, RETRY
 from esl_voicemail.journal.engine import FILE, migrate, open_engine, url_of
 from esl_voicemail.journal.forgetting import Kept
@@ -454,6 +454,46 @@ def test_the_oldest_and_the_newest_are_claimed_in_turn(journal, newest_first):
     found = journal.queue.claim(5, NOW + 9 * MINUTE, DOMAIN, newest_first=newest_first)
     order = [4, 0, 3, 1, 2] if newest_first else [0, 4, 1, 3, 2]
     assert [one.voicemail.message_id for one in found] == [ids[n] for n in order]
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ages=st.lists(st.integers(0, 5), min_size=1, max_size=7),
+    most=st.integers(1, 8),
+    newest_first=st.booleans(),
+)
+def test_the_same_go_first_whether_all_that_is_due_or_only_some_of_it_is_asked_for(
+    journal, ages, most, newest_first
+):
+    ids = [kept(journal, at=NOW + n * MINUTE) for n in ages]
+    now = NOW + 9 * MINUTE
+    oldest_first = [ids[n] for n in sorted(range(len(ids)), key=lambda n: (ages[n], n))]
+    left, order = list(oldest_first), []
+    while left:
+        order.append(left.pop(-1 if newest_first ^ (len(order) % 2) else 0))
+    some = journal.queue.claim(most, now, DOMAIN, newest_first=newest_first)
+    assert [one.voicemail.message_id for one in some] == order[:most]
+    under_way = [one.delivery_id for one in some]
+    rest = journal.queue.claim(9, now, DOMAIN, under_way=under_way, asking=True)
+    assert [one.voicemail.message_id for one in rest] == [one for one in oldest_first if one in order[most:]]
+    for one in (*some, *rest):
+        assert journal.queue.mark(one, Delivered(250, "ok"), now, 1)
+
+
+def test_what_is_due_is_found_by_index_among_any_number_that_wait_for_their_time(writer):
+    statement = picking._SOME
+    values = {"most": 5, "now": 1, "not_ours": 2}
+
+    def plan(db: Connection) -> list[str]:
+        words = statement._put_into_words(db.dialect, list(values))
+        explained = f"EXPLAIN QUERY PLAN {words.text}"
+        return [row[3] for row in db.exec_driver_sql(explained, words.values(values.values()))]
+
+    found = [line for line in writer.write(plan) if "deliveries" in line]
+    assert found == [
+        "SEARCH deliveries USING INDEX deliveries_due (state=? AND due_at<?)",
+        "SEARCH deliveries USING INDEX deliveries_due (state=? AND due_at>?)",
+    ]
 
 
 def test_a_due_time_that_only_a_wrong_clock_can_have_written_is_due(journal):
