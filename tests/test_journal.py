@@ -707,6 +707,16 @@ def test_each_commit_is_measured_whatever_came_of_the_work(tmp_path):
         journal.close()
 
 
+def test_what_fails_in_measuring_is_not_the_end_of_all_writing(tmp_path):
+    def unable(_seconds: float) -> None:
+        raise ZeroDivisionError
+
+    journal = Journal(url_of(tmp_path), tmp_path, unable)
+    message_ids = [begun(journal), begun(journal)]
+    journal.close()
+    assert [one.message_id for one in JournalReader(tmp_path, tmp_path).find()] == message_ids[::-1]
+
+
 @pytest.mark.parametrize(
     ("fates", "past"),
     [

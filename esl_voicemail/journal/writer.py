@@ -52,7 +52,7 @@ class Writer:
         self._asked = Event()
         self._idle = Event()
         self._idle.set()
-        self._committing = gevent.spawn(self._commit_all)
+        self._committing: gevent.Greenlet[..., None] | None = None
 
     def write(
         self,
@@ -81,6 +81,9 @@ class Writer:
         self._waiting.append(waiting)
         self._idle.clear()
         self._asked.set()
+        if not self._committing:
+            # Stays, but for a fault of ours: that is not to be the end of all writing.
+            self._committing = gevent.spawn(self._commit_all)
         return waiting
 
     def empty_log(self) -> bool:
@@ -102,22 +105,26 @@ class Writer:
             # Moves the log into the database: as slow as the disk is.
             self._thread.run(self._let_go)
             self._thread.close()
-        self._committing.kill(block=False)
+        if self._committing:
+            self._committing.kill(block=False)
 
     def _let_go(self) -> None:
         self._db.close()
         self._engine.dispose()
 
     def _commit_all(self) -> None:
-        while True:
-            self._asked.wait()
-            self._asked.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                outcomes, seconds = self._thread.run(partial(self._timed, batch))
-                self._settle(batch, outcomes)
-                if self._committed is not None:
-                    self._committed(seconds)
+        try:
+            while True:
+                self._asked.wait()
+                self._asked.clear()
+                while self._waiting:
+                    batch, self._waiting = self._waiting, []
+                    outcomes, seconds = self._thread.run(partial(self._timed, batch))
+                    self._settle(batch, outcomes)
+                    if self._committed is not None:
+                        self._committed(seconds)
+                self._idle.set()
+        finally:
             self._idle.set()
 
     def _settle(self, batch: list[_Waiting], outcomes: list[Any]) -> None:
@@ -135,21 +142,20 @@ class Writer:
 
     def _commit(self, batch: list[_Waiting]) -> list[Any]:
         """Run in the native thread; return for each piece of work its result or its error."""
+        outcomes: list[Any] = []
         try:
+            if self._db.closed:
+                self._db = self._engine.connect()
             with self._db.begin():
                 return [self._done(waiting.work) for waiting in batch]
         except _WorkError as error:
-            outcomes = [_as_ours(error.__cause__)]
+            if len(batch) == 1:
+                outcomes = [_as_ours(error.__cause__)]
         except Exception as error:  # noqa: BLE001 - everyone who waits must hear of it
-            self._connect_again()
-            return [_as_ours(error)] * len(batch)
-        self._connect_again()
-        return outcomes if len(batch) == 1 else [self._commit([waiting])[0] for waiting in batch]
-
-    def _connect_again(self) -> None:
-        """Let the pool undo what is left of a transaction, whichever way it could not be ended."""
+            outcomes = [_as_ours(error)] * len(batch)
+        # The pool undoes what is left of the transaction, whichever way it could not be ended.
         self._db.close()
-        self._db = self._engine.connect()
+        return outcomes or [self._commit([waiting])[0] for waiting in batch]
 
     def _done(self, work: Work) -> Any:
         try:
