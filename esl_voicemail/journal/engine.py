@@ -67,7 +67,7 @@ def open_engine(url: str, *, writing: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        # The driver's own BEGIN comes late and breaks savepoints; ours is below.
+        # The driver's own BEGIN comes late, at the first change; ours is below.
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in _WRITING if writing else _READING:

@@ -1,11 +1,12 @@
 """Which deliveries are the next to be sent: what is due, and what may not be sent beside others."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, zip_longest
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, exists, literal_column, not_, or_, select
+from sqlalchemy import Connection, and_, bindparam, literal_column, not_, or_, select, union_all
 
 from esl_voicemail.journal.schema import deliveries, to_ms
 from esl_voicemail.journal.statement import Statement
@@ -26,17 +27,29 @@ _SUSPECTS = Statement(
     .order_by(deliveries.c.delivery_id)
 )
 
-_READY = and_(
-    deliveries.c.state == DeliveryState.QUEUED.value,
-    or_(deliveries.c.due_at <= bindparam("now"), deliveries.c.due_at > bindparam("not_ours")),
-    not_(_SUSPECT),
+_QUEUED = and_(deliveries.c.state == DeliveryState.QUEUED.value, not_(_SUSPECT))
+_REACHED, _NEVER_OURS = deliveries.c.due_at <= bindparam("now"), deliveries.c.due_at > bindparam("not_ours")
+_AGE, _DUE, _NUMBER = deliveries.c.queued_at, deliveries.c.due_at, deliveries.c.delivery_id
+_FOUND = select(_NUMBER, _AGE, _DUE).where(_QUEUED)
+# One arm a range of the index: both in one condition, whatever waits for its time would be read as well.
+_SOME = Statement(
+    union_all(_FOUND.where(_REACHED), _FOUND.where(_NEVER_OURS)).limit(bindparam("most")),
 )
-_AGE, _NUMBER = deliveries.c.queued_at, deliveries.c.delivery_id
-_FOUND = select(_NUMBER).where(_READY).limit(bindparam("most"))
-_ANY = Statement(select(exists().where(_READY)))
-_DUE_FIRST = Statement(_FOUND.order_by(deliveries.c.due_at, _NUMBER))
-_OLDEST = Statement(_FOUND.order_by(_AGE, _NUMBER))
-_NEWEST = Statement(_FOUND.order_by(_AGE.desc(), _NUMBER.desc()))
+_READY = _FOUND.where(or_(_REACHED, _NEVER_OURS)).limit(bindparam("most"))
+
+
+class _Order(NamedTuple):
+    """An order of deliveries, for the database where more are due than are wanted, and else for us."""
+
+    statement: Statement
+    by: Callable[[Any], Any]
+    backwards: bool = False
+
+
+_DUE_FIRST = _Order(Statement(_READY.order_by(_DUE, _NUMBER)), attrgetter("due_at", "delivery_id"))
+_BY_AGE = attrgetter("queued_at", "delivery_id")
+_OLDEST = _Order(Statement(_READY.order_by(_AGE, _NUMBER)), _BY_AGE)
+_NEWEST = _Order(Statement(_READY.order_by(_AGE.desc(), _NUMBER.desc())), _BY_AGE, backwards=True)
 
 
 def suspects(db: Connection) -> Sequence[Any]:
@@ -74,11 +87,16 @@ def due(
 ) -> list[int]:
     """After an outage the oldest has waited longest, and the newest is what somebody waits for now."""
     ready = {"now": to_ms(now), "not_ours": to_ms(now + _NOT_OURS)}
-    if not most or not _ANY.scalar(db, **ready):
+    wanted = most + len(under_way)
+    some = _SOME.rows(db, most=wanted + 1, **ready) if most else []
+    if not some:
         return []
 
-    def first(statement: Statement) -> list[int]:
-        found = statement.rows(db, most=most + len(under_way), **ready)
+    def first(order: _Order) -> list[int]:
+        if len(some) > wanted:
+            found = order.statement.rows(db, most=wanted, **ready)
+        else:
+            found = sorted(some, key=order.by, reverse=order.backwards)
         return [one.delivery_id for one in found if one.delivery_id not in under_way][:most]
 
     if by_due:

@@ -5,13 +5,14 @@ one too takes several times what the database takes; what is asked seldom goes t
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, Dialect, Select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import ClauseElement, Connection, Dialect, SelectBase
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 _Convert = Callable[[Any], Any]
@@ -29,83 +30,110 @@ class Statement:
 
     def execute(self, db: Connection, **given: Any) -> int:
         """Execute it and return how many rows it changed."""
-        with self._executed(db, given) as (cursor, _):
-            changed: int = cursor.rowcount
-            return changed
+        changed: int = self._executed(db, given)[0].rowcount
+        return changed
 
     def rows(self, db: Connection, **given: Any) -> list[Any]:
         """Return the rows it finds, their columns as attributes."""
-        with self._executed(db, given) as (cursor, words):
-            return [words.row(found) for found in cursor.fetchall()]
+        cursor, words = self._executed(db, given)
+        try:
+            found = cursor.fetchall()
+        except db.dialect.loaded_dbapi.Error as error:
+            raise _refused(db, words.text, None, error) from error
+        return words.rows(found)
 
     def scalar(self, db: Connection, **given: Any) -> Any:
         """Return the first column of the first row, or None where there is none."""
         found = self.rows(db, **given)
         return found[0][0] if found else None
 
-    @contextmanager
-    def _executed(self, db: Connection, given: Mapping[str, Any]) -> Iterator[tuple[Any, "_Words"]]:
+    def _executed(self, db: Connection, given: Mapping[str, Any]) -> tuple[Any, "_Words"]:
         key = (db.dialect.name, *given)
         words = self._words.get(key)
         if words is None:
             words = self._words[key] = self._put_into_words(db.dialect, list(given))
-        values = words.values(given)
-        driver: Any = db.dialect.loaded_dbapi
-        with closing(db.connection.cursor()) as cursor:
-            try:
-                cursor.execute(words.text, values)
-                yield cursor, words
-            except driver.Error as error:
-                # As SQLAlchemy says it: nobody needs to know which way a statement went.
-                raise DBAPIError.instance(words.text, values, error, driver.Error) from error
+        values = words.values(given.values())
+        cursor = db.connection.cursor()
+        try:
+            cursor.execute(words.text, values)
+        except db.dialect.loaded_dbapi.Error as error:
+            raise _refused(db, words.text, values, error) from error
+        return cursor, words
 
     def _put_into_words(self, dialect: Dialect, given: list[str]) -> "_Words":
         compiled = self._expression.compile(dialect=dialect, column_keys=given or None)
         assert isinstance(compiled, SQLCompiler)
-        converted = {
-            name: convert
+        fixed = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
+        names = [*(name for name in fixed if name not in given), *given]
+        places = {name: place for place, name in enumerate(names)}
+        converted: list[tuple[int, _Convert]] = [
+            (places[name], convert)
             for name in compiled.params
             if (convert := compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-        }
-        columns = list(self._expression.selected_columns) if isinstance(self._expression, Select) else []
+        ]
+        columns = list(self._expression.selected_columns) if isinstance(self._expression, SelectBase) else []
         found: list[tuple[int, _Convert]] = [
             (place, convert)
             for place, column in enumerate(columns)
             if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
         ]
         row = namedtuple("Row", [str(column.key) for column in columns], rename=True)  # type: ignore[misc]
+        order = compiled.positiontup
         return _Words(
             compiled.string,
-            {name: value for name, value in compiled.params.items() if not compiled.binds[name].required},
+            tuple(fixed[name] for name in names if name not in given),
             converted,
-            compiled.positiontup,
+            partial(_named, names) if order is None else _picked([places[name] for name in order]),
             found,
-            row._make,
+            partial(tuple.__new__, row),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """A statement in one database's words, and how values and rows are converted, by name and by place."""
+    """A statement in one database's words, and how values and rows are converted, by their places.
+
+    `fixed` values come first, then those that are given, in the order of their names here.
+    """
 
     text: str
-    fixed: Mapping[str, Any]
-    converted: Mapping[str, _Convert]
-    order: list[str] | None
+    fixed: tuple[Any, ...]
+    converted: list[tuple[int, _Convert]]
+    taken: Callable[[Sequence[Any]], Any]
     found: list[tuple[int, _Convert]]
-    named: Callable[[Any], Any]
+    row: Callable[[Any], Any]
 
-    def values(self, given: Mapping[str, Any]) -> Any:
+    def values(self, given: Iterable[Any]) -> Any:
         """Return the values as the driver takes them."""
-        values = {**self.fixed, **given}
-        for name, convert in self.converted.items():
-            values[name] = convert(values[name])
-        return values if self.order is None else [values[name] for name in self.order]
+        values: Sequence[Any] = (*self.fixed, *given)
+        if self.converted:
+            values = list(values)
+            for place, convert in self.converted:
+                values[place] = convert(values[place])
+        return self.taken(values)
 
-    def row(self, found: Any) -> Any:
-        """Return a row as the driver found it with its columns as attributes."""
+    def rows(self, found: list[Any]) -> list[Any]:
+        """Return rows as the driver found them with their columns as attributes."""
         if self.found:
-            found = list(found)
+            found = [list(row) for row in found]
             for place, convert in self.found:
-                found[place] = convert(found[place])
-        return self.named(found)
+                for row in found:
+                    row[place] = convert(row[place])
+        return [self.row(row) for row in found]
+
+
+def _picked(places: list[int]) -> Callable[[Sequence[Any]], Any]:
+    """Return what takes the values at these places; of one alone `itemgetter` makes no tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: [values[place] for place in places]
+
+
+def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
+
+
+def _refused(db: Connection, text: str, values: Any, error: Exception) -> StatementError:
+    """Return an error as SQLAlchemy says it: nobody needs to know which way a statement went."""
+    driver: Any = db.dialect.loaded_dbapi
+    return DBAPIError.instance(text, values, error, driver.Error)

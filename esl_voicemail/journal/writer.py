@@ -1,32 +1,27 @@
 """Writes to the journal: on one native thread, those that wait together committed together.
 
-A disk that takes its time holds that thread, never the event loop. Each piece of work has a savepoint of
-its own, so one that fails does not take the others along; none is answered before the commit.
+A disk that takes its time holds that thread, never the event loop. None is answered before the commit.
+Where a piece of work fails, nothing of those in its transaction is on disk: each is done again, by itself,
+so that it takes no other along. Work may therefore do nothing but what it does in the database.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import gevent
-from gevent.event import AsyncResult
-from gevent.threadpool import ThreadPool
-from sqlalchemy import Connection, Engine, text
+from gevent.event import AsyncResult, Event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import empty_log
-from esl_voicemail.journal.statement import Statement
+from esl_voicemail.journal.thread import Thread
 
 # A disk that takes longer does not answer at all; every wait ends.
 _SLOWEST_SECONDS = 60.0
-
-# Standard SQL; SQLAlchemy's own way takes longer than most work does.
-_SAVE, _UNDO, _RELEASE = (
-    Statement(text(f"{verb}SAVEPOINT work")) for verb in ("", "ROLLBACK TO ", "RELEASE ")
-)
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -38,6 +33,10 @@ class _Waiting:
     answer: "AsyncResult[Any]" = field(default_factory=AsyncResult)
 
 
+class _WorkError(Exception):
+    """A piece of work failed, by its cause; nothing of its transaction is on disk."""
+
+
 class Writer:
     """Takes work from any greenlet and answers when it is on disk.
 
@@ -46,9 +45,13 @@ class Writer:
 
     def __init__(self, engine: Engine, committed: Callable[[float], None] | None = None) -> None:
         self._engine = engine
+        self._db = engine.connect()
         self._committed = committed
-        self._thread = ThreadPool(1)
+        self._thread = Thread()
         self._waiting: list[_Waiting] = []
+        self._asked = Event()
+        self._idle = Event()
+        self._idle.set()
         self._committing: gevent.Greenlet[..., None] | None = None
 
     def write(
@@ -76,34 +79,53 @@ class Writer:
     def _queue(self, work: Work) -> _Waiting:
         waiting = _Waiting(work)
         self._waiting.append(waiting)
-        if self._committing is None:
+        self._idle.clear()
+        self._asked.set()
+        if not self._committing:
+            # Stays, but for a fault of ours: that is not to be the end of all writing.
             self._committing = gevent.spawn(self._commit_all)
         return waiting
 
     def empty_log(self) -> bool:
         """Empty the write-ahead log between two commits, as far as others' reading allows it."""
-        emptied: bool = self._thread.apply(empty_log, (self._engine,))
-        return emptied
+        limit = gevent.Timeout.start_new(_SLOWEST_SECONDS)
+        try:
+            return self._thread.run(partial(empty_log, self._engine))
+        except gevent.Timeout as expired:
+            if expired is not limit:
+                raise
+            return False
+        finally:
+            limit.close()
 
     def close(self) -> None:
         """Wait for what is under way, within a limit, and release the thread."""
         with gevent.Timeout(_SLOWEST_SECONDS, False):  # type: ignore[arg-type]
-            while self._committing is not None:
-                self._committing.join()
+            self._idle.wait()
             # Moves the log into the database: as slow as the disk is.
-            self._thread.apply(self._engine.dispose)
-            self._thread.kill()
+            self._thread.run(self._let_go)
+            self._thread.close()
+        if self._committing:
+            self._committing.kill(block=False)
+
+    def _let_go(self) -> None:
+        self._db.close()
+        self._engine.dispose()
 
     def _commit_all(self) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                outcomes, seconds = self._thread.apply(self._timed, (batch,))
-                self._settle(batch, outcomes)
-                if self._committed is not None:
-                    self._committed(seconds)
+            while True:
+                self._asked.wait()
+                self._asked.clear()
+                while self._waiting:
+                    batch, self._waiting = self._waiting, []
+                    outcomes, seconds = self._thread.run(partial(self._timed, batch))
+                    self._settle(batch, outcomes)
+                    if self._committed is not None:
+                        self._committed(seconds)
+                self._idle.set()
         finally:
-            self._committing = None
+            self._idle.set()
 
     def _settle(self, batch: list[_Waiting], outcomes: list[Any]) -> None:
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -122,44 +144,28 @@ class Writer:
         """Run in the native thread; return for each piece of work its result or its error."""
         outcomes: list[Any] = []
         try:
-            with self._engine.begin() as connection:
-                for waiting in batch:
-                    outcomes.append(self._one(connection, waiting.work))
-                    if not _in_transaction(connection):
-                        # A full disk makes SQLite roll back everything, the work before this one too.
-                        raise JournalError(str(outcomes[-1]))
-        except SQLAlchemyError as error:
-            outcomes = [_refusal(error)] * len(batch)
+            if self._db.closed:
+                self._db = self._engine.connect()
+            with self._db.begin():
+                return [self._done(waiting.work) for waiting in batch]
+        except _WorkError as error:
+            if len(batch) == 1:
+                outcomes = [_as_ours(error.__cause__)]
         except Exception as error:  # noqa: BLE001 - everyone who waits must hear of it
-            outcomes = [error] * len(batch)
-        return outcomes
+            outcomes = [_as_ours(error)] * len(batch)
+        # The pool undoes what is left of the transaction, whichever way it could not be ended.
+        self._db.close()
+        return outcomes or [self._commit([waiting])[0] for waiting in batch]
 
-    def _one(self, connection: Connection, work: Work) -> Any:
+    def _done(self, work: Work) -> Any:
         try:
-            with _savepoint(connection):
-                return work(connection)
-        except JournalError as error:
-            return error
-        except SQLAlchemyError as error:
-            return _refusal(error)
-        except Exception as error:  # noqa: BLE001 - the greenlet that asked must get it, not this thread
-            return error
+            return work(self._db)
+        except Exception as error:
+            raise _WorkError from error
 
 
-@contextmanager
-def _savepoint(connection: Connection) -> Iterator[None]:
-    _SAVE.execute(connection)
-    try:
-        yield
-    except BaseException:
-        _UNDO.execute(connection)
-        raise
-    finally:
-        _RELEASE.execute(connection)
-
-
-def _in_transaction(connection: Connection) -> bool:
-    return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
+def _as_ours(error: Any) -> Any:
+    return _refusal(error) if isinstance(error, SQLAlchemyError) else error
 
 
 def _refusal(error: SQLAlchemyError) -> JournalError:

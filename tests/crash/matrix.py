@@ -39,7 +39,6 @@ UNPASSED: dict[str, str] = {
     "esl.channel:Channel._write:sock.sendall": "the rest of a command, where the switch does not read",
     "running:is_served:fcntl.flock": "`check`, which asks who listens",
     "journal.journal:_close:db.execute": "looks whether there is a row where none was open",
-    "journal.writer:_savepoint:_UNDO.execute": "the database refused a work, of which nothing stays",
     "mail.transaction:_afresh:server.ask": "nothing of the next mail was said yet",
     "mail.transaction:_afresh:server.getreply": "nothing of the next mail was said yet",
     "spool:Spool._mend:shutil.copyfile": _AS_ANOTHER_USER,
