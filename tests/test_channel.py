@@ -351,21 +351,6 @@ def test_the_silence_of_a_recording_is_counted_in_the_codec_that_was_answered_wi
     assert b"'/r/a.wav' 60 1200 30\n" in switch.recv(1000)
 
 
-def test_a_machine_that_is_gone_is_noticed_within_a_minute_or_two(
-    pair: tuple[Channel, socket.socket],
-) -> None:
-    """The kernel asks for us; its own habit would be to begin after two hours."""
-    channel, _ = pair
-
-    def option(name: int) -> int:
-        return channel.sock.getsockopt(socket.IPPROTO_TCP, name)
-
-    assert channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    probes = option(socket.TCP_KEEPCNT) * option(socket.TCP_KEEPINTVL)
-    assert option(socket.TCP_KEEPIDLE) + probes == 60
-    assert option(socket.TCP_USER_TIMEOUT) == 60_000
-
-
 def test_the_limit_is_kept_by_the_clock_though_gaps_left_the_file_short(
     pair: tuple[Channel, socket.socket],
 ) -> None:

@@ -39,11 +39,6 @@ LINGER_SECONDS = 30
 _SEND_SECONDS = 10.0
 _READ_BYTES = 65536
 _READS_AT_ONCE = 8
-# A machine or a line that is gone says nothing, and by itself the kernel asks after two hours. Asked after
-# 30 s of silence and then every 10 s, it is known to be gone within 60 s, where a recording may last an hour;
-# so it is where nothing confirms what was written. A frozen switch's kernel answers: deadlines see to that.
-_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
-_UNANSWERED_MS = 60_000
 # Between two things that matter a switch sends a few replies and events we did not mean.
 _UNREAD_FRAMES_AT_MOST = 2000
 _LATE_FRAMES_AT_MOST = 500
@@ -64,11 +59,6 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def __init__(self, address: Any, sock: socket.socket, room: Room | None = None) -> None:
         # Not greenswitch's own: its queues, handlers and buffer are for greenlets that are not started here.
         self.sock, self.connected = sock, True
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE.items():
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
         self.peer = str(address[0])
         self.call_id = ""
         # A port that is only looked at, by a load balancer say, is spoken to by no switch.

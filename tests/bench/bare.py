@@ -4,11 +4,10 @@ Like for like with `rivals`: the channel, the dialogue's table and the commands 
 the session would do with spool and journal is answered at once.
 """
 
+import random
 import sys
 import time
-import uuid
 from collections import deque
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ monkey.patch_all()
 from gevent import socket
 from gevent.server import StreamServer
 
+from esl_voicemail.binding import bind, listen
+from esl_voicemail.config.values import Address
 from esl_voicemail.dialogue import (
     Begin,
     Begun,
@@ -33,9 +34,9 @@ from esl_voicemail.dialogue import (
 )
 from esl_voicemail.errors import ControlLostError
 from esl_voicemail.esl.channel import Channel
+from esl_voicemail.esl.sockets import prepare
 
 _SOUNDS = Path("/var/greetings")
-_RUN, _APPLICATIONS = str(uuid.uuid4()), count(1)
 
 
 def _script(recording: Path) -> Script:
@@ -52,7 +53,7 @@ def _script(recording: Path) -> Script:
 
 def new_application_id() -> str:
     """Return one as the service makes them."""
-    return f"{_RUN}-{next(_APPLICATIONS)}"
+    return f"{random.getrandbits(128):032x}"
 
 
 def converse(sock: socket.socket, peer: Any) -> None:
@@ -89,4 +90,7 @@ def _perform_all(channel: Channel, commands: tuple[Command, ...], happened: dequ
 
 
 if __name__ == "__main__":
-    StreamServer(("127.0.0.1", int(sys.argv[1])), converse).serve_forever()
+    listening = bind(Address("127.0.0.1", int(sys.argv[1])))
+    prepare(listening)
+    listen(listening)
+    StreamServer(listening, converse).serve_forever()
