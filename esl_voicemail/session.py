@@ -254,6 +254,8 @@ class Session:
                 self._discard(empty)
                 return NothingKept()
             wait = desk.transcription.wait_for(mailbox.key)
+            # Whoever delivers looks in the transaction that keeps it, and has it no sooner than we do.
+            desk.kept()
             desk.journal.keep(
                 self._message_id,
                 recording,
@@ -274,7 +276,6 @@ class Session:
         self._result = CallResult.RECORDED
         desk.telemetry.message_kept(call.mailbox, recording, take.ended_by, hearing)
         desk.transcription.take(self._message_id, call, recording, wait)
-        desk.kept()
         return Kept()
 
     def _unreadable(self, take: Take, why: str) -> Input:

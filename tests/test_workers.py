@@ -48,6 +48,13 @@ def test_each_greenlet_has_the_result_of_its_own_work(workers: Workers) -> None:
     assert (workers.busy, workers.waiting) == (0, 0)
 
 
+def test_one_thread_does_what_is_asked_in_its_order() -> None:
+    pool, done = Workers(1), list[int]()
+    gevent.joinall([gevent.spawn(pool.run, done.append, number) for number in range(100)], timeout=10)
+    pool.close()
+    assert done == list(range(100))
+
+
 def test_an_error_is_raised_where_its_work_is_waited_for_and_nowhere_else(
     workers: Workers, capfd: pytest.CaptureFixture[str]
 ) -> None:

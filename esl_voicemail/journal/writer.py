@@ -8,7 +8,6 @@ so that it takes no other along. Work may therefore do nothing but what it does 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 import gevent
@@ -18,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import empty_log
-from esl_voicemail.journal.thread import Thread
+from esl_voicemail.workers import Workers
 
 # A disk that takes longer does not answer at all; every wait ends.
 _SLOWEST_SECONDS = 60.0
@@ -47,7 +46,7 @@ class Writer:
         self._engine = engine
         self._db = engine.connect()
         self._committed = committed
-        self._thread = Thread()
+        self._thread = Workers(1)
         self._waiting: list[_Waiting] = []
         self._asked = Event()
         self._idle = Event()
@@ -88,15 +87,7 @@ class Writer:
 
     def empty_log(self) -> bool:
         """Empty the write-ahead log between two commits, as far as others' reading allows it."""
-        limit = gevent.Timeout.start_new(_SLOWEST_SECONDS)
-        try:
-            return self._thread.run(partial(empty_log, self._engine))
-        except gevent.Timeout as expired:
-            if expired is not limit:
-                raise
-            return False
-        finally:
-            limit.close()
+        return self._thread.run_within(_SLOWEST_SECONDS, lambda: empty_log(self._engine), False)
 
     def close(self) -> None:
         """Wait for what is under way, within a limit, and release the thread."""
@@ -118,8 +109,10 @@ class Writer:
                 self._asked.wait()
                 self._asked.clear()
                 while self._waiting:
+                    # Who is about to ask is in it too: a commit costs as much for one as for many.
+                    gevent.sleep(0)
                     batch, self._waiting = self._waiting, []
-                    outcomes, seconds = self._thread.run(partial(self._timed, batch))
+                    outcomes, seconds = self._thread.run(self._timed, batch)
                     self._settle(batch, outcomes)
                     if self._committed is not None:
                         self._committed(seconds)
