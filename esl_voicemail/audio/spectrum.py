@@ -5,6 +5,7 @@ numpy, which lets others run meanwhile.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,25 @@ _FULL_SCALE = 32768
 _SHAPE = (_HANN * np.sqrt(2 * WINDOW / np.sum(_HANN**2)) / _FULL_SCALE).astype(np.float32)
 # The lines that are kept: where a tone is looked for, 62 to 3700 Hz, and how many lines one is wide.
 _LOWEST, _HIGHEST = 2, 120
-_LINE = np.arange(-2, 3)
+_LINE = np.arange(-2, 3)[:, None]
+_ASIDE = np.arange(-2, 3, dtype=np.float32)
 # What a telephone carries, 190 to 3500 Hz, in eight bands, and what is below and above them; 16 bits hold
 # nothing below this power.
-_PARTS = np.array((_LOWEST, 6, 13, 20, 28, 37, 48, 62, 82, 112)) - _LOWEST
+_BANDS = tuple(pairwise((6, 13, 20, 28, 37, 48, 62, 82, 112)))
 _NOTHING = np.float32(1e-8)
 # The second channel of V.21, on which a fax that answers says what it can: 1650 and 1850 Hz.
-_MODEM = slice(47 - _LOWEST, 65 - _LOWEST)
+_MODEM = (47, 65)
+# Which lines are added up to what: each band, the modem's, and all.
+_SUMS = np.array(
+    [
+        [low <= line < high for low, high in (*_BANDS, _MODEM, (_LOWEST, _HIGHEST))]
+        for line in range(_LOWEST, _HIGHEST)
+    ],
+    np.float32,
+)
 # So many frames at once stay within the processor's cache, and just below the size (128 KiB) from which an
-# allocator takes memory from the system anew each time: the pages cost more than the transform.
+# allocator takes memory from the system anew each time: the pages cost more than the transform. And OpenBLAS
+# does not wake threads for so little: from four times 65536 multiplications on it does.
 _FRAMES_AT_ONCE = 120
 
 
@@ -56,20 +67,23 @@ class Spectra:
 
 def spectra(samples: NDArray[np.int16]) -> Spectra:
     """Return the spectra of 256 samples or more, one for each frame that a whole window begins with."""
-    level, power = _power(samples)
+    level, power, sums = _power(samples)
     power = _even(power)
-    parts = np.ascontiguousarray(np.add.reduceat(power, _PARTS, axis=1).T)
-    total = parts.sum(axis=0) + _NOTHING
+    *bands, modem, total = _even(sums).T
+    total = total + _NOTHING
     strongest = _strongest(power)
-    line = power[_lines(strongest)]
-    first = line.sum(axis=1)
-    centre = strongest + np.vecdot(line, _LINE.astype(np.float32)) / (first + _NOTHING)
+    lines = _lines(strongest)
+    line = power.take(lines)
+    first = line.sum(axis=0)
+    # The second strongest is what is the strongest without it.
+    power.reshape(-1)[lines] = 0
+    second = power.take(_lines(_strongest(power))).sum(axis=0)
     return Spectra(
-        bands=parts[1:-1] + _NOTHING,
+        bands=np.array(bands) + _NOTHING,
         level=level,
-        pitch=(centre + _LOWEST) * np.float32(HERTZ),
-        pure=_pure(power, strongest, first) / total,
-        modem=power[:, _MODEM].sum(axis=1) / total,
+        pitch=(strongest + _ASIDE @ line / (first + _NOTHING) + _LOWEST) * np.float32(HERTZ),
+        pure=(first + second) * _steady(strongest) / total,
+        modem=modem / total,
     )
 
 
@@ -86,11 +100,12 @@ def decibels(power: Floats) -> Floats:
     return 10 * np.log10(np.maximum(power, _NOTHING / 10))
 
 
-def _power(samples: NDArray[np.int16]) -> tuple[Floats, Floats]:
-    """Return how loud each frame is, and the power of each of its lines that are kept."""
+def _power(samples: NDArray[np.int16]) -> tuple[Floats, Floats, Floats]:
+    """Return how loud each frame is, the power of each of its lines that are kept, and their sums."""
     frames = (len(samples) - WINDOW) // FRAME + 1
     level = np.empty(frames, np.float32)
     power = np.empty((frames, _HIGHEST - _LOWEST), np.float32)
+    sums = np.empty((frames, _SUMS.shape[1]), np.float32)
     for start in range(0, frames, _FRAMES_AT_ONCE):
         until = min(start + _FRAMES_AT_ONCE, frames)
         sound = samples[start * FRAME : (until - 1) * FRAME + WINDOW].astype(np.float32)
@@ -99,10 +114,11 @@ def _power(samples: NDArray[np.int16]) -> tuple[Floats, Floats]:
         np.vecdot(windows, windows, out=level[start:until])
         # Asked for a norm, numpy stays with 32 bits; without one it takes all to 64 and back.
         lines = np.fft.rfft(windows * _SHAPE, norm="forward")
-        np.abs(lines[:, _LOWEST:_HIGHEST], out=power[start:until])
-    power *= power
+        some = np.abs(lines[:, _LOWEST:_HIGHEST], out=power[start:until])
+        some *= some
+        np.matmul(some, _SUMS, out=sums[start:until])
     level *= np.float32(1 / (WINDOW * _FULL_SCALE**2))
-    return level, power
+    return level, power, sums
 
 
 def _even(power: Floats) -> Floats:
@@ -117,15 +133,11 @@ def _even(power: Floats) -> Floats:
     return even
 
 
-def _pure(power: Floats, strongest: Lines, first: Floats) -> Floats:
-    """Return the power of the two strongest lines, 0 where the strongest moves."""
-    rows = np.zeros(len(first), np.bool_)
-    rows[2:-2] = np.abs(strongest[4:] - strongest[:-4]) <= 1
-    pure = np.zeros_like(first)
-    rest = power[rows]
-    rest[_lines(strongest[rows])] = 0
-    pure[rows] = first[rows] + rest[_lines(_strongest(rest))].sum(axis=1)
-    return pure
+def _steady(strongest: Lines) -> Flags:
+    """Tell where the strongest line has not moved for 80 ms."""
+    steady = np.zeros(len(strongest), np.bool_)
+    steady[2:-2] = np.abs(strongest[4:] - strongest[:-4]) <= 1
+    return steady
 
 
 def _strongest(power: Floats) -> Lines:
@@ -134,6 +146,9 @@ def _strongest(power: Floats) -> Lines:
     return strongest
 
 
-def _lines(strongest: Lines) -> tuple[Lines, Lines]:
-    """Return where in its frame a tone's lines are, by the one in the middle."""
-    return np.arange(len(strongest))[:, None], strongest[:, None] + _LINE
+def _lines(strongest: Lines) -> Lines:
+    """Return where among all frames' lines a tone's are, by the one in the middle; a row for each of five."""
+    frames = len(strongest)
+    all_lines = _HIGHEST - _LOWEST
+    lines: Lines = np.arange(0, frames * all_lines, all_lines) + strongest + _LINE
+    return lines
