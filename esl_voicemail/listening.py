@@ -7,6 +7,7 @@ call waits for the mail of another. What is listened to was read a moment ago, a
 from collections.abc import Callable
 
 from esl_voicemail.audio.hearing import listen
+from esl_voicemail.audio.wav import Sound
 from esl_voicemail.model import Hearing, Recording
 from esl_voicemail.telemetry import Telemetry
 from esl_voicemail.workers import Workers
@@ -27,18 +28,24 @@ def heard(
 
 
 def admitted_and_heard(
-    admit: Callable[[], Recording], mailbox: str, message_id: str, workers: Workers, telemetry: Telemetry
+    admit: Callable[[Callable[[Sound], None]], Recording],
+    mailbox: str,
+    message_id: str,
+    workers: Workers,
+    telemetry: Telemetry,
 ) -> tuple[Recording, Hearing | None]:
     """Return what `admit` makes safe, and what it holds; TimeoutError when it is not safe in time.
 
     One piece of work for a thread, as handing over twice costs more than either. What `admit` raises is
     raised; once something is safe, listening can fail or take too long, and it is returned all the same.
+    `admit` is asked to hand on what it reads, lest it be read twice.
     """
     safe: list[Recording] = []
+    read: list[Sound] = []
 
     def work() -> _Found:
-        safe.append(admit())
-        return _listened(safe[0])
+        safe.append(admit(read.append))
+        return _listened(safe[0], *read)
 
     found = workers.run_within(_SAFE_SECONDS, work, _LATE)
     if not safe:
@@ -46,9 +53,9 @@ def admitted_and_heard(
     return safe[0], _told(found, mailbox, message_id, telemetry)
 
 
-def _listened(recording: Recording) -> _Found:
+def _listened(recording: Recording, sound: Sound | None = None) -> _Found:
     try:
-        return listen(recording.path) if recording.duration_ms else None
+        return listen(recording.path, sound) if recording.duration_ms else None
     except Exception as error:  # noqa: BLE001 - whatever it is, the message goes out without a verdict
         return error
 

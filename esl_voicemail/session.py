@@ -238,7 +238,7 @@ class Session:
         desk, (call, mailbox), take = self._desk, self._of_call(), keep.take
         try:
             recording, hearing = admitted_and_heard(
-                lambda: desk.spool.admit(take.path),
+                lambda hold: desk.spool.admit(take.path, hold),
                 call.mailbox,
                 self._message_id,
                 desk.workers,

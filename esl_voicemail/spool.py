@@ -6,12 +6,14 @@ nothing a caller chose. Everything in this room blocks on a disk; call it from a
 
 import errno
 import hashlib
+import io
 import os
 import re
 import shutil
 import stat
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from esl_voicemail import disk
@@ -27,6 +29,8 @@ MARK = ".esl-voicemail"
 IDENTITY = "recordings.id"  # repeats it, in the storage directory
 _ANOTHERS = f"its mark {MARK} is another storage directory's; name another storage.recordings"
 _WORDS_BYTES = 256
+# A recording of about a minute is read at once, to be hashed and heard; a longer one in blocks.
+_AT_ONCE, _BLOCK = 1 << 20, 1 << 16
 # mod_sndfile looks for DIR/RATE/NAME first, even to write, and then fails the recording.
 _RATES = ("8000", "16000", "32000", "48000")
 
@@ -126,30 +130,56 @@ class Spool:
             return [self.recordings / name]
         return [self.place(*owner, take) for take in range(TAKES_AT_MOST, 0, -1)]
 
-    def admit(self, path: Path) -> Recording:
+    def admit(self, path: Path, hold: Callable[[wav.Sound], None] | None = None) -> Recording:
         """Make a recording safe: readable, its header right, file and folder on disk; and measure it.
 
-        RecordingError when there is no such file or it is no audio, which no second look changes; OSError
-        when the disk, a right or a limit is in the way, which says nothing of the audio.
+        `hold` is given what was read of a recording of about a minute or less, to be heard. RecordingError
+        when there is no such file or it is no audio, which no second look changes; OSError when the disk, a
+        right or a limit is in the way, which says nothing of the audio.
         """
+        recording, sound = self._read(path)
+        right = sound.shape.header_right
+        if not right:
+            self._mend(path, sound.shape)
+            recording, sound = self._read(path)
+        sync_folder(path.parent)
+        if hold and len(sound.content) == recording.size:
+            hold(sound)
+        return recording if right else replace(recording, repaired=True)
+
+    def _read(self, path: Path) -> tuple[Recording, wav.Sound]:
+        """Measure a recording and put it on disk; also return it, without its bytes where they are many."""
+        descriptor = self._open(path)
         try:
-            if not stat.S_ISREG(path.lstat().st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise RecordingError(f"{path.name}: is no plain file")
-        except FileNotFoundError as error:
-            raise RecordingError(f"{path.name}: {error.strerror}") from error
-        if not os.access(path, os.R_OK):
-            self.forbidden.add(path)
-        shape = wav.inspect(path)
-        if not shape.header_right:
-            self._mend(path, shape)
-        digest, size = hashlib.sha256(), 0
-        with path.open("rb") as file:
-            while block := file.read(1 << 16):
+            content = os.read(descriptor, status.st_size) if status.st_size <= _AT_ONCE else b""
+            file = io.BytesIO(content) if content else io.FileIO(descriptor, closefd=False)
+            shape = wav.measure(file, status.st_size, path.name)
+            if not content:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+            digest, size = hashlib.sha256(content), len(content)
+            while block := os.read(descriptor, _BLOCK):
                 digest.update(block)
                 size += len(block)
-            os.fsync(file.fileno())
-        sync_folder(path.parent)
-        return Recording(path, shape.duration_ms, size, digest.hexdigest(), not shape.header_right)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return Recording(path, shape.duration_ms, size, digest.hexdigest()), wav.Sound(shape, content)
+
+    def _open(self, path: Path) -> int:
+        """Open a recording; to open a pipe would be to wait for whoever writes into it."""
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError as error:
+            raise RecordingError(f"{path.name}: {error.strerror}") from error
+        except OSError as error:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise RecordingError(f"{path.name}: is no plain file") from error
+            if not os.access(path, os.R_OK):
+                self.forbidden.add(path)
+            raise
 
     def _mend(self, path: Path, shape: wav.Wav) -> None:
         if os.access(path, os.W_OK):

@@ -52,7 +52,7 @@ def test_points_are_found_by_what_is_called() -> None:
     "named",
     [
         "session:Session._keep:journal.keep",
-        "spool:Spool.admit:os.fsync",
+        "spool:Spool._read:os.fsync",
         "spool:Spool.remove:path.unlink",
         "journal.writer:Writer._commit:_db.begin",
         "mail.transaction:_sent:server.getreply",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import esl_voicemail
+from esl_voicemail.audio import wav
 from esl_voicemail.audio.clipping import QUIET, STEPS, clipped
 from esl_voicemail.audio.hearing import judge, listen
 from esl_voicemail.errors import RecordingError
@@ -193,6 +194,12 @@ def test_a_recording_is_heard_alike_in_whatever_slices_it_comes(at_once: int) ->
     sliced = judge(voice[start : start + at_once] for start in range(0, len(voice), at_once))
     assert sliced.content is whole.content is Content.SPEECH
     assert abs(sliced.speech_ms - whole.speech_ms) <= 100
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 1), (8000, 2)])
+def test_what_was_read_already_is_heard_as_the_file_is(tmp_path: Path, rate: int, channels: int) -> None:
+    path = written(tmp_path / "read.wav", np.concatenate((spoken(), quiet(25), spoken())), rate, channels)
+    assert listen(path, wav.Sound(wav.inspect(path), path.read_bytes())) == listen(path)
 
 
 def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:

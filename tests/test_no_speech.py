@@ -282,7 +282,7 @@ def test_what_is_safe_is_a_message_though_listening_to_it_fails_or_does_not_end(
             return super().stat()
 
     def taken(recording: Recording) -> tuple[Recording, Hearing | None]:
-        return listening.admitted_and_heard(lambda: recording, "sales", "01M", workers, telemetry)
+        return listening.admitted_and_heard(lambda _: recording, "sales", "01M", workers, telemetry)
 
     try:
         whole = of_call(path, 2)
@@ -312,7 +312,7 @@ def test_what_cannot_be_made_safe_is_not_listened_to_and_says_why(tmp_path: Path
     try:
         with pytest.raises(RecordingError, match="No such file"):
             listening.admitted_and_heard(
-                lambda: spool.admit(tmp_path / "gone.wav"), "sales", "01M", workers, telemetry
+                lambda hold: spool.admit(tmp_path / "gone.wav", hold), "sales", "01M", workers, telemetry
             )
     finally:
         workers.close()

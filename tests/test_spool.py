@@ -3,21 +3,23 @@
 import hashlib
 import os
 import shutil
+import socket
 import stat
 import struct
 import subprocess
 import sys
 import tempfile
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esl_voicemail.audio.wav import Sound, inspect
 from esl_voicemail.errors import RecordingError
-from esl_voicemail.model import MAILBOX_NAME
+from esl_voicemail.model import MAILBOX_NAME, Recording
 from esl_voicemail.spool import Spool, owner_of
 from tests.support.speech import save, tone
 
@@ -184,6 +186,37 @@ class TestAdmit:
         assert recording.size == path.stat().st_size
         assert recording.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
+    @pytest.mark.parametrize("made", [lambda path: save(path, A_SECOND), left_open], ids=["closed", "open"])
+    def test_what_is_on_disk_is_handed_on_to_be_heard(
+        self, spool: Spool, made: Callable[[Path], Path]
+    ) -> None:
+        path, held = made(spool.place("sales", MESSAGE)), list[Sound]()
+
+        recording = spool.admit(path, held.append)
+
+        assert held == [Sound(inspect(path), path.read_bytes())]
+        assert hashlib.sha256(held[0].content).hexdigest() == recording.sha256
+
+    def test_a_recording_of_minutes_is_not_held_and_hashed_to_its_end(self, spool: Spool) -> None:
+        path, held = save(spool.place("sales", MESSAGE), A_SECOND * 100), list[Sound]()
+
+        recording = spool.admit(path, held.append)
+
+        assert held == []
+        assert recording.duration_ms == 100_000
+        assert recording.size == path.stat().st_size
+        assert recording.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def test_chunks_of_any_length_may_stand_before_the_audio(self, spool: Spool) -> None:
+        whole = save(spool.place("sales", MESSAGE), A_SECOND).read_bytes()
+        body = whole[12:36] + struct.pack("<4sI", b"LIST", 2 << 20) + bytes(2 << 20) + whole[36:]
+        path = spool.place("sales", MESSAGE)
+        path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body)
+
+        assert spool.admit(path) == Recording(
+            path, 1000, len(body) + 12, hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+
     def test_admitting_twice_finds_the_same(self, spool: Spool) -> None:
         path = left_open(spool.place("sales", MESSAGE))
 
@@ -235,6 +268,13 @@ class TestAdmit:
         with pytest.raises(RecordingError, match=f"^{NAME}: is no plain file$"):
             spool.admit(spool.place("sales", MESSAGE))
         assert outside.read_bytes() == content
+
+    def test_a_socket_is_refused(self, spool: Spool) -> None:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(f"{spool.place('sales', MESSAGE)}")
+
+            with pytest.raises(RecordingError, match=f"^{NAME}: is no plain file$"):
+                spool.admit(spool.place("sales", MESSAGE))
 
     def test_a_pipe_is_refused_and_not_waited_for(self, spool: Spool) -> None:
         os.mkfifo(spool.place("sales", MESSAGE))

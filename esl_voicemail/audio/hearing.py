@@ -4,6 +4,7 @@ Speech is a sound whose spectrum keeps changing its shape: noise, hum, breath an
 loud they are. docs/speech.md says how well that holds, and how to measure it again. For a worker thread.
 """
 
+import io
 from collections.abc import Iterable, Iterator
 from math import log10
 from pathlib import Path
@@ -25,7 +26,7 @@ from esl_voicemail.audio.spectrum import (
     join,
     spectra,
 )
-from esl_voicemail.audio.wav import Wav, inspect
+from esl_voicemail.audio.wav import Sound, Wav, inspect
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.model import Content, Hearing
 
@@ -56,11 +57,14 @@ _TONES = (Content.BUSY_TONE, Content.FAX_TONE)
 _SILENT, _HEARD_SHARE = 10 ** (-50 / 10), 0.05
 
 
-def listen(path: Path) -> Hearing:
-    """Tell what a WAV file holds; RecordingError when it cannot be read as sound, OSError of the disk."""
-    shape = inspect(path)
+def listen(path: Path, sound: Sound | None = None) -> Hearing:
+    """Tell what a WAV file holds, or `sound`, which was read of it; RecordingError when it is no sound.
+
+    OSError when the disk is in the way.
+    """
+    shape = sound.shape if sound else inspect(path)
     try:
-        return judge(_slices(path, shape))
+        return judge(_slices(path, shape, sound))
     except (av.FFmpegError, ValueError, IndexError) as error:
         raise RecordingError(f"{path.name}: cannot be read as sound: {error}") from error
 
@@ -83,10 +87,10 @@ def judge(slices: Iterable[Samples]) -> Hearing:
     return _judged(join(parts), amplitudes)
 
 
-def _slices(path: Path, shape: Wav) -> Iterator[Samples]:
+def _slices(path: Path, shape: Wav, sound: Sound | None) -> Iterator[Samples]:
     """Read a recording as a telephone has it, a few seconds at a time."""
     if (shape.rate, shape.channels, shape.sample_bytes) == (RATE, 1, 2):
-        with path.open("rb") as file:
+        with io.BytesIO(sound.content) if sound else path.open("rb") as file:
             file.seek(shape.data_offset)
             for start in range(0, shape.data_bytes, 2 * _SLICE):
                 yield np.frombuffer(file.read(min(2 * _SLICE, shape.data_bytes - start)), "<i2")

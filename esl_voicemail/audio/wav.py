@@ -36,22 +36,35 @@ class Wav:
         return self.data_bytes * 1000 // (self.rate * self.channels * self.sample_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A WAV file that has been read: its shape and all its bytes."""
+
+    shape: Wav
+    content: bytes
+
+
 def inspect(path: Path) -> Wav:
     """Read a WAV file's shape; RecordingError when there is none or it is no PCM, OSError of the disk."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             # To open a pipe is to wait for whoever writes into it.
-            raise ValueError("no plain file")
+            raise RecordingError(f"{path.name}: no plain file")
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return _inspect(file, size)
+            return measure(file, os.fstat(file.fileno()).st_size, path.name)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise RecordingError(f"{path.name}: {error.strerror}") from error
+
+
+def measure(file: BinaryIO, size: int, name: str) -> Wav:
+    """Read the shape of a WAV file that is open, or in memory; RecordingError when it is none or no PCM."""
+    try:
+        return _inspect(file, size)
     except struct.error as error:
-        raise RecordingError(f"{path.name}: a WAV that ends before its audio begins") from error
+        raise RecordingError(f"{name}: a WAV that ends before its audio begins") from error
     except ValueError as error:
-        raise RecordingError(f"{path.name}: {error}") from error
+        raise RecordingError(f"{name}: {error}") from error
 
 
 def _inspect(file: BinaryIO, size: int) -> Wav:
