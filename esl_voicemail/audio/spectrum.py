@@ -69,17 +69,17 @@ def spectra(samples: NDArray[np.int16]) -> Spectra:
     """Return the spectra of 256 samples or more, one for each frame that a whole window begins with."""
     level, power, sums = _power(samples)
     power = _even(power)
-    *bands, modem, total = _even(sums).T
-    total = total + _NOTHING
+    sums = np.ascontiguousarray(_even(sums).T)
+    bands, modem, total = sums[:-2], sums[-2], sums[-1] + _NOTHING
     strongest = _strongest(power)
     lines = _lines(strongest)
     line = power.take(lines)
-    first = line.sum(axis=0)
+    first = np.add.reduce(line)
     # The second strongest is what is the strongest without it.
     power.reshape(-1)[lines] = 0
-    second = power.take(_lines(_strongest(power))).sum(axis=0)
+    second = np.add.reduce(power.take(_lines(_strongest(power))))
     return Spectra(
-        bands=np.array(bands) + _NOTHING,
+        bands=bands + _NOTHING,
         level=level,
         pitch=(strongest + _ASIDE @ line / (first + _NOTHING) + _LOWEST) * np.float32(HERTZ),
         pure=(first + second) * _steady(strongest) / total,
