@@ -78,18 +78,28 @@ class Workers:
             self._woken.start(self._bring_back)
             self._idle.clear()
         self._unfinished += 1
-        self._queue.put(mine)
         if self._started < min(self._unfinished, self.threads):
-            self._started += 1
-            _start_thread(_work_off, (self._queue, self._finished, self._woken))
+            self._start()
+        self._queue.put(mine)
         return mine
+
+    def _start(self) -> None:
+        try:
+            _start_thread(_work_off, (self._queue, self._finished, self._woken))
+            self._started += 1
+        except RuntimeError:
+            # The system has none to give just now; without any, nobody would ever come to this work.
+            if not self._started:
+                self._settle()
+                raise
 
     def _wait(self, mine: "_Work[T]") -> None:
         try:
             mine.waiter.get()
         finally:
             # Whoever stops waiting takes back what no thread has begun.
-            if not mine.done and mine.taken():
+            if not mine.done and mine.take():
+                mine.forget()
                 self._settle()
 
     def _bring_back(self) -> None:
@@ -118,13 +128,17 @@ class _Work(Generic[T]):
         self._work = work
         self._open = [None]
 
-    def taken(self) -> bool:
+    def take(self) -> bool:
         """Return whether it is now whoever asks who has it; of a list, only one can take the last."""
         try:
             self._open.pop()
         except IndexError:
             return False
         return True
+
+    def forget(self) -> None:
+        """Let go of work that was taken back: behind threads that are stuck, the queue keeps it."""
+        del self._work
 
     def do(self) -> None:
         """Do it, on a thread."""
@@ -144,7 +158,7 @@ class _Work(Generic[T]):
 def _work_off(queue: Any, finished: deque[_Work[Any]], woken: Any) -> None:
     """Run in a native thread, until there comes None."""
     while (work := queue.get()) is not None:
-        if work.taken():
+        if work.take():
             work.do()
             finished.append(work)
             woken.send()

@@ -837,6 +837,21 @@ def test_work_that_fails_does_not_take_along_what_is_committed_with_it(writer):
     assert sorted(found) == ["first", "last"]
 
 
+def test_one_work_that_fails_costs_the_others_one_commit_more_and_not_one_each(writer):
+    commits = []
+    event.listen(writer._engine, "commit", commits.append)
+
+    def bug(db: Connection) -> None:
+        db.execute(row("bug"))
+        raise ZeroDivisionError
+
+    others = [lambda db, n=n: db.execute(row(f"call-{n}")).rowcount for n in range(50)]
+    outcomes = together(writer, *others[:30], bug, *others[30:])
+    assert outcomes[:30] + outcomes[31:] == [1] * 50
+    assert type(outcomes[30]) is ZeroDivisionError
+    assert len(commits) <= 2
+
+
 def test_a_commit_that_fails_answers_everybody_with_a_journal_error(writer):
     def breaks_the_commit(db: Connection) -> str:
         db.exec_driver_sql("PRAGMA defer_foreign_keys=ON")

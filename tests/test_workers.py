@@ -1,7 +1,9 @@
 """Native threads that greenlets wait for: what comes back, what is given up, and what is never begun."""
 
+import gc
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 
 import gevent
@@ -53,6 +55,40 @@ def test_one_thread_does_what_is_asked_in_its_order() -> None:
     gevent.joinall([gevent.spawn(pool.run, done.append, number) for number in range(100)], timeout=10)
     pool.close()
     assert done == list(range(100))
+
+
+def test_where_the_system_has_no_thread_to_give_who_asks_hears_it_and_the_next_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = Workers(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("esl_voicemail.workers._start_thread", none_left)
+        with pytest.raises(RuntimeError, match="new thread"):
+            pool.run(divmod, 7, 2)
+    assert (pool.busy, pool.waiting) == (0, 0)
+    assert pool.run(divmod, 7, 2) == (3, 1)
+    pool.close()
+
+
+def test_work_that_was_given_up_keeps_nothing_while_the_threads_are_stuck(gate: Gate) -> None:
+    class Large:
+        def do(self) -> None:
+            pass
+
+    pool, large = Workers(1), Large()
+    stuck = gevent.spawn(pool.run, gate.wait)
+    gevent.sleep(0)
+    assert pool.run_within(0.01, large.do, None) is None
+    kept = weakref.ref(large)
+    del large
+    gc.collect()
+    assert kept() is None
+    gate.let(1)
+    stuck.get(timeout=10)
+    pool.close()
 
 
 def test_an_error_is_raised_where_its_work_is_waited_for_and_nowhere_else(

@@ -1,8 +1,8 @@
 """Writes to the journal: on one native thread, those that wait together committed together.
 
 A disk that takes its time holds that thread, never the event loop. None is answered before the commit.
-Where a piece of work fails, nothing of those in its transaction is on disk: each is done again, by itself,
-so that it takes no other along. Work may therefore do nothing but what it does in the database.
+Where a piece of work fails, nothing of those in its transaction is on disk: the others are done again
+without it, and it by itself after them. Work may therefore do nothing but what it does in the database.
 """
 
 import time
@@ -112,43 +112,60 @@ class Writer:
                     # Who is about to ask is in it too: a commit costs as much for one as for many.
                     gevent.sleep(0)
                     batch, self._waiting = self._waiting, []
-                    outcomes, seconds = self._thread.run(self._timed, batch)
-                    self._settle(batch, outcomes)
-                    if self._committed is not None:
-                        self._committed(seconds)
+                    self._answer_all(batch)
                 self._idle.set()
         finally:
             self._idle.set()
 
-    def _settle(self, batch: list[_Waiting], outcomes: list[Any]) -> None:
+    def _answer_all(self, batch: list[_Waiting]) -> None:
+        failed = self._answer_together(batch)
+        if failed is None:
+            return
+        # One commit for all others, as they may be many and their callers wait.
+        others = [*batch[:failed], *batch[failed + 1 :]]
+        alone = [batch[failed]]
+        if self._answer_together(others) is not None:
+            alone = [*others, *alone]
+        for waiting in alone:
+            self._answer_together([waiting])
+
+    def _answer_together(self, batch: list[_Waiting]) -> int | None:
+        """Commit and answer; return which of several failed, if one did: then nobody is answered yet."""
+        outcomes, seconds = self._thread.run(self._timed, batch)
+        if isinstance(outcomes, int):
+            return outcomes
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set(outcome)
+        if self._committed is not None:
+            self._committed(seconds)
+        return None
 
-    def _timed(self, batch: list[_Waiting]) -> tuple[list[Any], float]:
+    def _timed(self, batch: list[_Waiting]) -> tuple[list[Any] | int, float]:
         """Measure where the work is done: the wait of who asked for it is the event loop's too."""
         began = time.monotonic()
         outcomes = self._commit(batch)
         return outcomes, time.monotonic() - began
 
-    def _commit(self, batch: list[_Waiting]) -> list[Any]:
-        """Run in the native thread; return for each piece of work its result or its error."""
-        outcomes: list[Any] = []
+    def _commit(self, batch: list[_Waiting]) -> list[Any] | int:
+        """Run in the native thread; return each one's result or error, or which one of several failed."""
+        done: list[Any] = []
         try:
             if self._db.closed:
                 self._db = self._engine.connect()
             with self._db.begin():
-                return [self._done(waiting.work) for waiting in batch]
+                for waiting in batch:
+                    done.append(self._done(waiting.work))
+                return done
         except _WorkError as error:
-            if len(batch) == 1:
-                outcomes = [_as_ours(error.__cause__)]
+            outcomes: list[Any] | int = len(done) if len(batch) > 1 else [_as_ours(error.__cause__)]
         except Exception as error:  # noqa: BLE001 - everyone who waits must hear of it
             outcomes = [_as_ours(error)] * len(batch)
         # The pool undoes what is left of the transaction, whichever way it could not be ended.
         self._db.close()
-        return outcomes or [self._commit([waiting])[0] for waiting in batch]
+        return outcomes
 
     def _done(self, work: Work) -> Any:
         try:
