@@ -140,7 +140,7 @@ class Delivery:
             self._clock.latest(),
             self._composer.sender.domain,
             newest_first=self._newest_first,
-            under_way=self._under_way,
+            under_way=frozenset(self._under_way),
             asking=self._window.asking,
             unreadable=self._unreadable,
         )
@@ -163,7 +163,7 @@ class Delivery:
     def _reclaim(self, *, crashed: bool) -> None:
         """Here and nowhere else, as between a claim and the list of what is under way nothing may come."""
         queued, held = self._queue.reclaim(
-            self._under_way, self._clock(), crashed=crashed, operator=self._operator
+            frozenset(self._under_way), self._clock(), crashed=crashed, operator=self._operator
         )
         self._reclaim_at = self._clock.seconds() + _RECLAIM_SECONDS
         if queued:

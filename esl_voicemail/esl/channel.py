@@ -54,7 +54,7 @@ _FAULTS = {
 
 
 class Channel(OutboundSession):  # type: ignore[misc]
-    """The control connection of one call."""
+    """The control connection of one call; it has the verbs of greenswitch's, none of its machinery."""
 
     def __init__(self, address: Any, sock: socket.socket, room: Room | None = None) -> None:
         # Not greenswitch's own: its queues, handlers and buffer are for greenlets that are not started here.

@@ -135,7 +135,6 @@ def _hear_out(server: Client, replies: int, timeouts: Timeouts) -> None:
         if codes[-1] == 354 and server.sender_taken:
             # It waits for the content of a mail to nobody (RFC 2920 section 3.1).
             server.ask(".")
-            server.sender_taken = False
             server.getreply()
         elif codes[-1] == 354:
             # It may have a recipient, who is to get no empty mail.
