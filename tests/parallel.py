@@ -32,7 +32,7 @@ FIRST = (
     "test_graceful_stop.py",
     "test_outages.py",
     "test_delivery.py",
-    "test_transport.py",
+    "transport/test_transport.py",
     "test_checks.py",
     "test_packaging.py",
     "test_message.py",
