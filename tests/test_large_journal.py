@@ -15,7 +15,7 @@ from esl_voicemail.journal import Journal
 from esl_voicemail.journal.engine import FILE, url_of
 from esl_voicemail.model import PROBE, Caller, CallResult
 from esl_voicemail.verdict import Bounced, Deferred, Delivered
-from tests.test_journal import DOMAIN, MINUTE, NOW, begun, claimed, kept, new_call, new_id
+from tests.journal.rows import DOMAIN, MINUTE, NOW, begun, claimed, kept, new_call, new_id
 
 # Of all callers one calls again and again; half of the calls are forgotten, every other was empty.
 _OLD = """
