@@ -107,7 +107,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
 
     def subscribe(self) -> None:
         """Ask for a bounded linger and for the events that are read, and for no others."""
-        self._write(subscribe(LINGER_SECONDS))
+        self._write(*subscribe(LINGER_SECONDS))
 
     def perform(self, command: SwitchCommand) -> None:
         """Have a command said with others at the next `receive`, through which its outcome arrives."""
@@ -123,7 +123,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         """Return the next thing that happened, `DeadlineExpired` at `until` (monotonic seconds)."""
         try:
             if self._unsaid:
-                self._write([])
+                self._write()
             while True:
                 frame = self._next_frame(until)
                 if frame is None:
@@ -184,7 +184,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
 
     def send(self, data: str) -> None:
         """Write one command; its reply is matched in turn as it comes."""
-        self._write([data])
+        self._write(data)
 
     def call_command(self, app_name: str, app_args: str | None = None, *_: Any, **__: Any) -> None:
         """Execute an application without waiting, under a UUID nobody waits for."""
@@ -194,7 +194,8 @@ class Channel(OutboundSession):  # type: ignore[misc]
         """Leave the call, as greenswitch's callers expect of `stop`."""
         self.leave()
 
-    def _write(self, commands: list[str]) -> None:
+    def _write(self, *commands: str) -> None:
+        """Say what waits to be said, and these commands behind it."""
         said, self._unsaid = [*self._unsaid, *commands], []
         if not self.connected:
             raise ControlLostError("the event socket is closed")

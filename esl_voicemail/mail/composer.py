@@ -14,15 +14,15 @@ from esl_voicemail.config.values import MailAddress
 from esl_voicemail.errors import TemplateError
 from esl_voicemail.mail.enclosing import Encloser
 from esl_voicemail.mail.message import Attachment, compose
-from esl_voicemail.mail.parts import Entity
+from esl_voicemail.mail.parts import LINE, OCTETS, Entity
 from esl_voicemail.mail.tags import tags_of
 from esl_voicemail.model import Attempt, Voicemail
 
 # Jinja, Babel and phonenumbers hold locks, which gevent's patch made greenlets' locks: native threads that
 # meet at one may wait for ever. A real lock around all of it lets one thread in at a time.
 COMPOSING = get_original("_thread", "allocate_lock")()
-# What base64 makes of 57 bytes (RFC 2045 section 6.8), and the headers of the part and of its parent.
-_LINE_OF, _LINE_BYTES, _PART_BYTES = 57, 78, 1024
+# Room for the headers of the audio's part and of its parent.
+_PART_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Composer:
         room = None
         if most is not None:
             bare = self._mail(attempt, mailbox, left_out=kept)
-            room = (most - len(bare) - _PART_BYTES) // _LINE_BYTES * _LINE_OF
+            room = (most - len(bare) - _PART_BYTES) // (LINE + len("\r\n")) * OCTETS
         enclosed = self.encloser.enclose(
             recording, mailbox.attachment, lambda: _tags(voicemail, mailbox), step, room
         )

@@ -14,10 +14,10 @@ import numpy as np
 from pybase64 import b64encode
 
 # Base64 of 57 bytes is a line of 76 (RFC 2045 section 6.8); so many at a time hold no other thread up.
-_OCTETS, _LINE = 57, 76
-_PIECE = _OCTETS * 16384
+OCTETS, LINE = 57, 76
+_PIECE = OCTETS * 16384
 # For lines of base64, as they are copied one by one: with their ends, and without.
-_ENDED = np.dtype([("line", f"V{_LINE}"), ("end", "V2")])
+_ENDED = np.dtype([("line", f"V{LINE}"), ("end", "V2")])
 _END = b"\r\n"
 
 Headers = Iterable[tuple[str, str]]
@@ -84,11 +84,11 @@ def base64_lines(content: bytes) -> Iterator[Base64]:
     """Encode in lines of 76, as a mail has them, many of them in a piece."""
     for at in range(0, len(content), _PIECE):
         letters = b64encode(content[at : at + _PIECE])
-        count, rest = divmod(len(letters), _LINE)
+        count, rest = divmod(len(letters), LINE)
         lines = Base64(count * _ENDED.itemsize + (rest + len(_END) if rest else 0))
         # To end each line by a search takes most of twice as long (138 KB: 0.20 against 0.12 ms).
         array = np.frombuffer(lines, _ENDED, count)
-        array["line"] = np.frombuffer(letters, f"V{_LINE}", count)
+        array["line"] = np.frombuffer(letters, f"V{LINE}", count)
         array["end"] = np.void(_END)
         if rest:
             lines[-rest - len(_END) :] = letters[-rest:] + _END
@@ -99,7 +99,7 @@ def _quoted(said: str) -> bytes:
     lines = _END.join(said.encode().splitlines()) + _END
     if b" \r\n" in lines or b"\t\r\n" in lines:
         # The codec in C makes no room for what a blank at the end of a line becomes.
-        return body_encode(lines.replace(_END, b"\n").decode("latin-1"), _LINE, "\r\n").encode()
+        return body_encode(lines.replace(_END, b"\n").decode("latin-1"), LINE, "\r\n").encode()
     return b2a_qp(lines)
 
 
@@ -109,5 +109,5 @@ def _head(headers: Headers) -> bytes:
 
 def _with(name: str, value: str, parameter: str) -> tuple[str, str]:
     """Return a header with its parameter, on a line of its own where they are too long for one."""
-    fits = len(f"{name}: {value}; {parameter}") <= _LINE
+    fits = len(f"{name}: {value}; {parameter}") <= LINE
     return name, f"{value};{'' if fits else _END.decode()} {parameter}"
