@@ -213,6 +213,16 @@ def test_a_server_that_says_no_more_after_the_dot_is_left_and_its_refusal_counts
     assert (taken(plain), plain.connections) == ([b"second"], 2)
 
 
+def test_a_recipient_refused_on_a_used_connection_is_asked_for_once_whatever_data_is_told(plain):
+    transport = unguarded(plain)
+    assert isinstance(transport.send(ENVELOPE, mail("first\n")), Delivered)
+    plain.say("RCPT", "550 5.1.1 nobody", times=1)
+    plain.say("NOBODY", "354 go on", times=1)
+    assert transport.send(ENVELOPE, mail("second\n")) == Bounced(550, "5.1.1 nobody")
+    assert isinstance(transport.send(ENVELOPE, mail("third\n")), Delivered)
+    assert (taken(plain), plain.connections) == ([b"first", b"third"], 1)
+
+
 def test_nobody_gets_an_empty_mail_from_a_sender_that_was_refused(plain):
     plain.say("MAIL", "550 5.1.8 no such sender", times=1)
     plain.say("NOBODY", "354 go on", times=1)
