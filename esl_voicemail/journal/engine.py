@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -69,6 +70,8 @@ def open_engine(url: str, *, writing: bool) -> Engine:
     def _configure(connection: Any, _record: Any) -> None:
         # The driver's own BEGIN comes late, at the first change; ours is below.
         connection.isolation_level = None
+        # Of text that is no UTF-8, as a hand or a broken disk leaves it, the rest is worth reading.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         cursor = connection.cursor()
         for pragma in _WRITING if writing else _READING:
             cursor.execute(f"PRAGMA {pragma}")

@@ -1,5 +1,7 @@
 """The queue of mails: what is claimed, marked and due again, and reports of what did not arrive."""
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from esl_voicemail.errors import JournalError
 from esl_voicemail.journal import Journal, JournalEditor, picking
 from esl_voicemail.journal.editor import DROP, HOLD, RETRY
+from esl_voicemail.journal.engine import FILE
 from esl_voicemail.journal.forgetting import Kept
 from esl_voicemail.journal.writer import Writer
 from esl_voicemail.model import PROBE, Backlog, Caller, CallResult, EarlierCall, EndedBy
@@ -149,6 +152,18 @@ def test_what_was_written_down_is_forgotten_with_the_caller(journal, reader):
     assert journal.transcribe(message_id, "said", TO_WAIT, NOW)
     journal.forget(message_id, NOW)
     assert reader.show(message_id).transcript == ""
+
+
+def test_text_that_is_no_utf8_keeps_no_mail_from_being_sent(journal, reader, tmp_path):
+    spoilt, other = kept(journal), kept(journal)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        spoil = "UPDATE voicemails SET caller_name = CAST(x'4af6ff' AS TEXT) WHERE message_id = ?"
+        database.execute(spoil, (spoilt,))
+        database.commit()
+    found = journal.queue.claim(10, NOW, DOMAIN)
+    names = {one.voicemail.message_id: one.voicemail.call.caller.name for one in found}
+    assert names == {spoilt: "J\ufffd\ufffd", other: "Jan"}
+    assert {one.message_id for one in reader.find()} == {spoilt, other}
 
 
 def test_what_is_claimed_is_not_claimed_again(journal):
