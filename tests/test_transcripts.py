@@ -259,9 +259,14 @@ def test_what_was_said_is_written_down_before_any_mail_goes(
     told = delivered(serving, message)
     assert told.transcript == transcript.format(told.size)
     assert [len(to.attempts) for to in told.deliveries] == [1] * (2 if mailbox == "two" else 1)
-    said = map(parse_logfmt, serving.log.splitlines())
-    events = [line["event"] for line in said if line.get("message") == message]
-    assert events.index("transcript") < events.index("delivery")
+
+    def events() -> list[str]:
+        said = map(parse_logfmt, serving.log.splitlines())
+        return [line["event"] for line in said if line.get("message") == message]
+
+    # The journal knows of a mail before the log tells of it.
+    until(lambda: "delivery" in events(), f"the log tells of the mails of {message}")
+    assert events().index("transcript") < events().index("delivery")
     line = transcribed(serving, message)
     assert (line["result"], line["mailbox"], line["level"]) == ("written", mailbox, "info")
     assert "bytes" not in str(line)
