@@ -119,7 +119,6 @@ class Session:
     def _run(self) -> None:
         try:
             headers = self._channel.connect()
-            self._channel.subscribe()
         except CallerGoneError as error:
             self._result, self._why = CallResult.HANGUP_BEFORE_ANSWER, str(error)
             return

@@ -17,14 +17,14 @@ from gevent.pool import Pool
 from esl_voicemail.binding import bind, bound, listen
 from esl_voicemail.config.values import Address
 from esl_voicemail.trial.caller import TrialCaller
-from tests.support.peer import OK, Peer, cut_line, event, head
+from tests.support.peer import OK, TAKE_OVER, Peer, cut_line, event, head
 from tests.support.replay import Replay
 from tests.support.service import Service, running, until
 from tests.support.speech import save, tone
 
 SPEECH = tone(2.0)
 FRAMES_REFUSED = "voicemail_esl_frames_refused_total"
-CONNECT_AND_EXIT = b"connect\n\nexit\n\n"
+TAKE_OVER_AND_EXIT = TAKE_OVER + b"exit\n\n"
 CAPTURES = Path(__file__).parent / "captures"
 
 # What a peer may say instead of a connect reply; it is heard out for five seconds.
@@ -125,7 +125,7 @@ def siege(serving: Service) -> Siege:
 
 @pytest.mark.parametrize("name", [*NO_REPLY, "crawls into connect"])
 def test_a_peer_that_does_not_answer_connect_is_dropped_within_seconds(siege: Siege, name: str) -> None:
-    assert siege.ended[name].heard.startswith(b"connect\n\n")
+    assert siege.ended[name].heard.startswith(TAKE_OVER)
     assert b"sendmsg" not in siege.ended[name].heard
     # It says five seconds; left alone, the slowest would go on for minutes.
     assert siege.ended[name].seconds < 25
@@ -173,7 +173,7 @@ def test_a_million_headers_are_refused(serving: Service) -> None:
     before = serving.metric(FRAMES_REFUSED)
     with Peer(serving.address) as peer:
         peer.say(b"".join(b"H%d: v\n" % n for n in range(1_000_000)))
-        assert peer.hear() == b"connect\n\n"
+        assert peer.hear() == TAKE_OVER
     until(lambda: serving.metric(FRAMES_REFUSED) == before + 1, "they are refused")
     assert takes_a_call(serving)
 
@@ -321,8 +321,8 @@ def test_five_thousand_silent_connections_keep_no_call_waiting(tmp_path: Path) -
             for peer in peers:
                 # Some have to make room, the others are given up.
                 assert b"".join(iter(lambda peer=peer: peer.recv(100), b"")) in {
-                    b"connect\n\n",
-                    CONNECT_AND_EXIT,
+                    TAKE_OVER,
+                    TAKE_OVER_AND_EXIT,
                 }
         until(lambda: service.descriptors <= descriptors, "their descriptors are given back", 20)
         assert takes_a_call(service)
@@ -353,7 +353,7 @@ def test_who_only_looks_at_the_port_is_no_call_and_is_found_by_its_address(tmp_p
                 if n % 2:  # closed without a farewell
                     looks.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         with Peer(service.address) as peer:
-            assert peer.hear() == CONNECT_AND_EXIT
+            assert peer.hear() == TAKE_OVER_AND_EXIT
         until(lambda: service.metric(silent) == 201, "all are counted")
         assert calls(service) == 0
         assert takes_a_call(service)

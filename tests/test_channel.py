@@ -25,6 +25,7 @@ from esl_voicemail.errors import CallerGoneError, ControlLostError
 from esl_voicemail.esl.channel import Channel
 from esl_voicemail.esl.frames import Room
 from esl_voicemail.model import EndedBy
+from tests.support.peer import TAKE_OVER
 from tests.support.service import until
 
 REPLY = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
@@ -61,9 +62,9 @@ def pair() -> Iterator[tuple[Channel, socket.socket]]:
         ours = socket.create_connection(server.getsockname())
         theirs, _ = server.accept()
     channel = Channel(("127.0.0.1", 1), ours)
-    theirs.sendall(CONNECTED)
+    theirs.sendall(CONNECTED + 3 * REPLY)
     channel.connect()
-    assert theirs.recv(100) == b"connect\n\n"
+    assert theirs.recv(10000) == TAKE_OVER
     yield channel, theirs
     channel.close()
     theirs.close()

@@ -19,7 +19,7 @@ from esl_voicemail.dialogue import (
     Tell,
     Transfer,
 )
-from esl_voicemail.esl.commands import Codec, SwitchCommand, execute, leave_word, subscribe, text_of
+from esl_voicemail.esl.commands import Codec, SwitchCommand, execute, leave_word, take_over, text_of
 
 CALL = "d4b5454f-c349-4c8e-be84-b0f5d899a632"
 
@@ -91,7 +91,8 @@ def test_seconds_of_silence_are_seconds_in_whatever_codec_the_caller_speaks(
 
 
 def test_only_events_that_are_read_are_asked_for() -> None:
-    linger, myevents, nixed = subscribe(30)
+    connect, linger, myevents, nixed = take_over(30)
+    assert connect == "connect"
     assert (linger, myevents) == ("linger 30", "myevents")
     assert not {"CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP", "DTMF"} & set(nixed.split())
     assert {"CHANNEL_EXECUTE", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_STATE"} <= set(nixed.split())

@@ -30,14 +30,14 @@ from esl_voicemail.dialogue import (
     Typed,
 )
 from esl_voicemail.errors import CallerGoneError, ControlLostError, FrameError
-from esl_voicemail.esl.commands import TYPED, SwitchCommand, codec_in, execute, leave_word, subscribe, text_of
+from esl_voicemail.esl.commands import TYPED, SwitchCommand, codec_in, execute, leave_word, take_over, text_of
 from esl_voicemail.esl.frames import Frame, FrameReader, Headers, Room
+from esl_voicemail.esl.sockets import Stream
 from esl_voicemail.model import EndedBy, one_line
 
 CONNECT_SECONDS = 5.0
 LINGER_SECONDS = 30
 _SEND_SECONDS = 10.0
-_READ_BYTES = 65536
 _READS_AT_ONCE = 8
 # Between two things that matter a switch sends a few replies and events we did not mean.
 _UNREAD_FRAMES_AT_MOST = 2000
@@ -59,6 +59,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def __init__(self, address: Any, sock: socket.socket, room: Room | None = None) -> None:
         # Not greenswitch's own: its queues, handlers and buffer are for greenlets that are not started here.
         self.sock, self.connected = sock, True
+        self._stream = Stream(sock)
         self.peer = str(address[0])
         self.call_id = ""
         # A port that is only looked at, by a load balancer say, is spoken to by no switch.
@@ -86,10 +87,11 @@ class Channel(OutboundSession):  # type: ignore[misc]
     def connect(self, seconds: float = CONNECT_SECONDS) -> Headers:
         """Take the call over and return what the switch knows of it.
 
-        ControlLostError when the peer says nothing in time or says no frame; CallerGoneError when the
-        caller is gone already.
+        In the same breath a bounded linger is asked for, and the events that are read, and no others.
+        ControlLostError when the peer says nothing in time or says no frame; CallerGoneError when the caller
+        is gone already.
         """
-        self.send("connect")
+        self._write(*take_over(LINGER_SECONDS))
         until = time.monotonic() + seconds
         while True:
             frame = self._next_frame(until)
@@ -104,10 +106,6 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 self.is_call = True
                 self.call_id = one_line(frame.headers.get("Controlled-Session-UUID"), 80)
                 raise CallerGoneError("the caller hung up before the service had the call")
-
-    def subscribe(self) -> None:
-        """Ask for a bounded linger and for the events that are read, and for no others."""
-        self._write(*subscribe(LINGER_SECONDS))
 
     def perform(self, command: SwitchCommand) -> None:
         """Have a command said with others at the next `receive`, through which its outcome arrives."""
@@ -178,7 +176,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
         """Close the socket; nothing is said."""
         self.connected = False
         self._reader.close()
-        self.sock.close()
+        self._stream.close()
 
     # greenswitch's own verbs, where they would undo the hardening.
 
@@ -201,12 +199,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
             raise ControlLostError("the event socket is closed")
         self._sent.extend([command.partition("\n")[0] for command in said])
         try:
-            self.sock.settimeout(_SEND_SECONDS)
-            text = ("\n\n".join(said) + "\n\n").encode("utf-8")
-            # Nearly always all of it goes at once; to cut it in pieces, `sendall` asks the system first.
-            sent = self.sock.send(text)
-            if sent < len(text):
-                self.sock.sendall(text[sent:])
+            self._stream.send(("\n\n".join(said) + "\n\n").encode("utf-8"), _SEND_SECONDS)
         except OSError as error:
             self.connected = False
             raise ControlLostError(f"the switch does not read: {error}") from error
@@ -216,14 +209,12 @@ class Channel(OutboundSession):  # type: ignore[misc]
             if self._broken:
                 self.connected = False
                 raise ControlLostError(self._broken)
-            # What has arrived is read even when the time is over: it may be this process that was held up.
-            self.sock.settimeout(max(0.0, until - time.monotonic()))
             try:
-                received = self.sock.recv(_READ_BYTES)
-            except (TimeoutError, BlockingIOError):
-                return None
+                received = self._stream.receive(until)
             except OSError as error:
                 received, self._broken = b"", str(error)
+            if received is None:
+                return None
             self._take(received)
             # A peer that never pauses must not keep the other calls from running.
             self._reads += 1

@@ -91,9 +91,9 @@ def codec_in(event: Headers | None) -> Codec:
     return Codec(event.get("Channel-Read-Codec-Name"), min(rate, 192_000)) if event and rate else Codec()
 
 
-def subscribe(linger_seconds: int) -> list[str]:
-    """Return the commands that follow `connect`: linger, and only the events that are read."""
-    return [f"linger {linger_seconds}", "myevents", f"nixevent {UNREAD_EVENTS}"]
+def take_over(linger_seconds: int) -> list[str]:
+    """Return the commands that take a call: `connect`, a linger, and only the events that are read."""
+    return ["connect", f"linger {linger_seconds}", "myevents", f"nixevent {UNREAD_EVENTS}"]
 
 
 def text_of(command: SwitchCommand, call_id: str, codec: Codec = Codec()) -> str:

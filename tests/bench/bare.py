@@ -61,7 +61,6 @@ def converse(sock: socket.socket, peer: Any) -> None:
     channel = Channel(peer, sock)
     try:
         channel.connect()
-        channel.subscribe()
         folder = Path(sys.argv[2])
         dialogue = Dialogue(_script(folder / f"{channel.call_id}.wav"), new_application_id)
         happened: deque[Input] = deque()

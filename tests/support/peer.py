@@ -9,9 +9,13 @@ import gevent
 from gevent import socket
 from gevent.server import StreamServer
 
+from esl_voicemail.esl.channel import LINGER_SECONDS
+from esl_voicemail.esl.commands import take_over
+
 _UUID = re.compile(r"^Event-UUID: (.*)$", re.MULTILINE)
 _APPLICATION = re.compile(r"^execute-app-name: (.*)$", re.MULTILINE)
 
+TAKE_OVER = ("\n\n".join(take_over(LINGER_SECONDS)) + "\n\n").encode()
 OK = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
 
 
