@@ -33,6 +33,7 @@ from esl_voicemail.log import Log
 from esl_voicemail.logline import render, style_on
 from esl_voicemail.logwriter import LogWriter
 from esl_voicemail.mail.composer import Composer
+from esl_voicemail.mail.enclosing import Encloser
 from esl_voicemail.mail.transport import MaildirTransport, transport_of
 from esl_voicemail.probing import Probing
 from esl_voicemail.process import raise_descriptor_limit, say_all_in_lines
@@ -107,14 +108,14 @@ def build(config: Config, watch: Watch) -> Parts:
         transport.maildir.sweep()
     workers.run(bring_up_to_date, url_of(config.directory))
     journal = Journal(url_of(config.directory), config.recordings, telemetry.committed)
-    storage = Storage.in_use(spool, config.directory)
-    readiness.watch(storage)
+    readiness.watch(Storage.in_use(spool, config.directory))
     delivery = Delivery(
         journal.queue,
         Composer(
             mailboxes,
             config.mail.sender,
             lambda why, mailbox: telemetry.trouble("template_failed", why, mailbox=mailbox),
+            Encloser(digests=spool.digests),
         ),
         transport,
         mail_workers,
@@ -191,8 +192,7 @@ class App:
 
         ConfigError, StorageBusyError and CannotBindError when it cannot start: nothing was started then.
         """
-        found = checks.problems(self._config, serving=True)
-        if found:
+        if found := checks.problems(self._config, serving=True):
             raise ConfigError(found)
         # Recordings and the journal are callers' words: for this user and the group shared with the switch.
         os.umask(0o027)

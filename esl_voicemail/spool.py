@@ -18,6 +18,7 @@ from pathlib import Path
 
 from esl_voicemail import disk
 from esl_voicemail.audio import wav
+from esl_voicemail.digests import Digests, tells_changes
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.model import MAILBOX_NAME, TAKES_AT_MOST, Recording
 
@@ -49,7 +50,8 @@ class Spool:
     """The folder the switch records into, and the one for what cannot be read.
 
     `identity` is a file of the storage directory that holds the same words as the folder's mark. `forbidden`
-    are recordings that the switch wrote and we may not read: the next one would be as well.
+    are recordings that the switch wrote and we may not read: the next one would be as well. `digests` are of
+    those made safe a moment ago.
     """
 
     recordings: Path
@@ -57,6 +59,7 @@ class Spool:
     min_free_bytes: int = 0
     identity: Path | None = None
     forbidden: set[Path] = field(default_factory=set, compare=False)
+    digests: Digests = field(default_factory=Digests, compare=False)
 
     def take(self) -> None:
         """Mark the folder as this storage's, the first time; RecordingError when it is another's."""
@@ -152,6 +155,7 @@ class Spool:
         descriptor = self._open(path)
         try:
             status = os.fstat(descriptor)
+            tells = tells_changes(status)
             if not stat.S_ISREG(status.st_mode):
                 raise RecordingError(f"{path.name}: is no plain file")
             content = os.read(descriptor, status.st_size) if status.st_size <= _AT_ONCE else b""
@@ -166,7 +170,10 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return Recording(path, shape.duration_ms, size, digest.hexdigest()), wav.Sound(shape, content)
+        recording = Recording(path, shape.duration_ms, size, digest.hexdigest())
+        if tells:
+            self.digests.note(status, recording.sha256)
+        return recording, wav.Sound(shape, content)
 
     def _open(self, path: Path) -> int:
         """Open a recording; to open a pipe would be to wait for whoever writes into it."""

@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "window",
             "clock",
             "disk",
+            "digests",
             "logline",
             "repeats",
             "pace",

@@ -509,7 +509,8 @@ def test_threads_compose_one_at_a_time(post, shipped):
         now[0] -= 1
         return ""
 
-    shipped(dict.fromkeys(("subject.j2", "mail.txt.j2", "mail.html.j2"), "a{{ look() }}"))
+    names = ("pl.voicemail.j2", "subject.j2", "mail.txt.j2", "mail.html.j2")
+    shipped(dict.fromkeys(names, "a{{ look() }}"))
     for escaping in (False, True):
         rendering._environment((), escaping=escaping).globals["look"] = look
     post.keep(ANNA)

@@ -247,6 +247,32 @@ def test_all_that_comes_into_html_is_escaped_wherever_it_stands(tmp_path: Path) 
     assert "<script>" in page.text
 
 
+@pytest.mark.parametrize("mailbox", BOXES)
+def test_a_folder_with_nothing_for_a_mail_leaves_each_as_it_is_shipped(tmp_path: Path, mailbox: str) -> None:
+    config = configured(tmp_path)
+    box, nothing = config.mailboxes[mailbox], (Template("footer.j2", "ACME", "footer.j2"),)
+    for attempt in every_sort(config, mailbox):
+        facts = facts_of(attempt, box, "<sales>&.wav")
+        hostile = {
+            name: f"<b>{value}</b> &\"'"
+            for name in VARIABLES
+            if isinstance(value := getattr(facts, name), str) and name not in ("language", "kind")
+        }
+        for said in (facts, replace(facts, **hostile), replace(facts, threaded=True)):
+            assert rendering.render(said, nothing) == rendering.render(said)
+
+
+def test_what_is_set_before_a_shipped_template_is_said_by_it(tmp_path: Path) -> None:
+    lay(
+        tmp_path / "all",
+        mail__html='{% set mailbox = "A & B" %}{% extends "shipped/mail.html.j2" %}',
+        subject='{% set duration = "a while" %}{% include "shipped/subject.j2" %}',
+    )
+    page = rendered(configured(tmp_path, templates="all"), "sales")
+    assert "<bdi>A &amp; B</bdi>" in page.html
+    assert page.subject == "Voicemail: Jan Kowalski, a while (sales)"
+
+
 def test_a_shipped_template_may_be_extended(tmp_path: Path) -> None:
     lay(
         tmp_path / "all",

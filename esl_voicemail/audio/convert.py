@@ -6,10 +6,12 @@ done to samples, outside the interpreter's lock; what is to be done is `levellin
 
 import io
 import math
+import os
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from io import FileIO
 from operator import mul
 from pathlib import Path
 
@@ -141,7 +143,7 @@ def attachment(path: Path, name: str, tags: Tags = Tags()) -> bytes:
 
     RecordingError when the file is gone or the codec fails, OSError when the disk does.
     """
-    return convert(path, name, tags).content if FORMATS[name].codec else _whole(path)
+    return convert(path, name, tags).content if FORMATS[name].codec else whole(path)[0]
 
 
 def convert(path: Path, name: str, tags: Tags = Tags()) -> Converted:
@@ -157,9 +159,11 @@ def most_bytes(name: str, duration_ms: int) -> int:
     return round(FORMATS[name].bit_rate / 8 * duration_ms / 1000 * _AROUND_IT) + _HEADERS
 
 
-def _whole(path: Path) -> bytes:
+def whole(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return a recording byte for byte, and how its file stood after that; errors as of `attachment`."""
     try:
-        return path.read_bytes()
+        with FileIO(path) as file:
+            return file.readall(), os.fstat(file.fileno())
     except (FileNotFoundError, IsADirectoryError) as error:
         if not path.parent.is_dir():
             raise OSError(f"{path.parent}: is not there") from error

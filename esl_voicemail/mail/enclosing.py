@@ -11,7 +11,8 @@ from hashlib import sha256
 
 from gevent.monkey import get_original
 
-from esl_voicemail.audio.convert import FORMATS, LADDERS, Converted, Tags, attachment, convert, most_bytes
+from esl_voicemail.audio.convert import FORMATS, LADDERS, Converted, Tags, convert, most_bytes, whole
+from esl_voicemail.digests import Digests
 from esl_voicemail.errors import RecordingError
 from esl_voicemail.mail.message import Attachment
 from esl_voicemail.model import Recording
@@ -40,10 +41,14 @@ class Enclosed:
 
 
 class Encloser:
-    """Makes attachments of recordings; what it keeps is bounded in bytes and time."""
+    """Makes attachments of recordings; what it keeps is bounded in bytes and time.
 
-    def __init__(self, kept_bytes: int = _KEPT_BYTES) -> None:
+    `digests` are of recordings that need not be digested again to tell that they are what was kept.
+    """
+
+    def __init__(self, kept_bytes: int = _KEPT_BYTES, digests: Digests | None = None) -> None:
         self._most = kept_bytes
+        self._digests = digests or Digests()
         self._kept: OrderedDict[_Key, tuple[float, Converted]] = OrderedDict()
         self._making: dict[_Key, object] = {}
         self._lock = _allocate_lock()
@@ -57,7 +62,7 @@ class Encloser:
         there is room for that. RecordingError when
         the recording is not what was kept, OSError when the disk fails.
         """
-        as_kept = _as_kept(recording)
+        as_kept = self._as_kept(recording)
         ladder, trouble = LADDERS[wanted], ""
         for at in range(step, len(ladder)):
             name = ladder[at]
@@ -76,6 +81,14 @@ class Encloser:
                 audio = Attachment(made.content, form.suffix, form.subtype, made.duration_ms, form.codecs)
                 return Enclosed(audio, at, form.words, trouble)
         return Enclosed(None, len(ladder), f"no audio, which is kept in {recording.path}", trouble)
+
+    def _as_kept(self, recording: Recording) -> Converted:
+        content, stands = whole(recording.path)
+        if recording.sha256 and recording.sha256 != (self._digests.of(stands) or sha256(content).hexdigest()):
+            raise RecordingError(
+                f"{recording.path.name}: has changed since it was kept, {len(content)} bytes now"
+            )
+        return Converted(content, recording.duration_ms)
 
     def _converted(self, recording: Recording, as_kept: Converted, name: str, tags: Tags) -> Converted:
         """Return a recording in a format, made once for all who ask for it meanwhile; RecordingError."""
@@ -116,15 +129,6 @@ class Encloser:
             if made_at > limit and size <= self._most:
                 return
             self._kept.popitem(last=False)
-
-
-def _as_kept(recording: Recording) -> Converted:
-    content = attachment(recording.path, "wav")
-    if recording.sha256 and sha256(content).hexdigest() != recording.sha256:
-        raise RecordingError(
-            f"{recording.path.name}: has changed since it was kept, {len(content)} bytes now"
-        )
-    return Converted(content, recording.duration_ms)
 
 
 def _fits(size: int, room: int | None) -> bool:

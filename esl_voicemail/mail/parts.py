@@ -4,11 +4,12 @@ Each is made as the octets that go out, once: the library's messages would be pa
 line by line again, which takes longer than all else of a mail.
 """
 
-import secrets
+import random
 from binascii import b2a_qp
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from email.quoprimime import body_encode
+from itertools import groupby
 
 import numpy as np
 from pybase64 import b64encode
@@ -49,7 +50,7 @@ def text(subtype: str, said: str) -> Entity:
         ("Content-Type", f'text/{subtype}; charset="utf-8"'),
         ("Content-Transfer-Encoding", "quoted-printable"),
     ]
-    return Entity((_head(headers), _quoted(said)))
+    return Entity((_head(headers) + _quoted(said),))
 
 
 def audio(kind: str, file_name: str, content: bytes, seconds: int) -> Entity:
@@ -71,13 +72,23 @@ def join(subtype: str, headers: Headers, *parts: Entity) -> Entity:
     pieces: list[bytes | Base64] = [_head([*headers, kind])]
     for part in parts:
         pieces += (between, *part.pieces, _END)
-    return Entity((*pieces, f"--{boundary}--\r\n".encode()))
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return Entity(tuple(_merged(pieces)))
 
 
 def new_boundary() -> str:
     """Return one that no part has in it."""
     # Neither quoted-printable nor base64 has these two in a row (RFC 2045 section 6.7).
-    return f"=_{secrets.token_hex(16)}"
+    return f"=_{random.getrandbits(128):032x}"
+
+
+def _merged(pieces: Iterable[bytes | Base64]) -> Iterator[bytes | Base64]:
+    """Put neighbours together, but for base64, which is not copied once more than it must be."""
+    for kind, run in groupby(pieces, type):
+        if kind is Base64:
+            yield from run
+        else:
+            yield b"".join(run)
 
 
 def base64_lines(content: bytes) -> Iterator[Base64]:

@@ -76,7 +76,10 @@ def render(facts: Facts, templates: tuple[Template, ...] = ()) -> Page:
     said = {name: getattr(facts, name) for name in VARIABLES}
     try:
         plain, escaping = _environment(templates, escaping=False), _environment(templates, escaping=True)
-        subject = one_line(plain.get_template(_SUBJECT).render(said), _SUBJECT_CHARACTERS)
+        if not templates:
+            # All three would import the same; an operator's may set other variables first, or hold HTML.
+            said["says"] = plain.get_template(f"{facts.language}.{facts.kind}.j2").make_module(said)
+        subject = one_line(plain.get_template(_SUBJECT).render(said).strip(), _SUBJECT_CHARACTERS)
         page = Page(
             subject, plain.get_template(_TEXT).render(said), escaping.get_template(_HTML).render(said)
         )
@@ -177,6 +180,7 @@ def _environment(templates: tuple[Template, ...], *, escaping: bool) -> Environm
         autoescape=escaping,
         undefined=StrictUndefined,
         auto_reload=False,
+        cache_size=-1,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -4,7 +4,6 @@ With `transport` and `transaction` the only room that knows `smtplib`; what a re
 to say.
 """
 
-import io
 import re
 import smtplib
 import ssl
@@ -17,7 +16,8 @@ from typing import Any
 import gevent
 
 _REPLY_LINES = 128
-_BLOCK_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 18
+_READ_BYTES = 1 << 13
 # The greeting may take its time; a machine that is there answers a connection at once.
 _CONNECT_SECONDS = 30.0
 
@@ -42,8 +42,10 @@ class Client(smtplib.SMTP):
         """Read one reply, all of it within the time limit of the step."""
         assert self.sock is not None
         if self.file is None:
-            self.file = _Lines(self.sock.makefile("rb", buffering=0))
+            self.file = _Lines(self.sock)
         self.file.left = _REPLY_LINES
+        if self.file.has_reply:
+            return super().getreply()
         with within(self.sock.gettimeout()):
             return super().getreply()
 
@@ -69,33 +71,57 @@ class Client(smtplib.SMTP):
 
     def quiet(self) -> bool:
         """Tell whether the server has said nothing unasked: no goodbye, and no reply too many."""
-        if self.sock is None or self.file is None:
+        if self.sock is None or self.file is None or self.file.rest:
             return False
         self.sock.settimeout(0)
         try:
-            return not self.file.peek()
+            self.sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
-            return False
+            pass
+        return False
 
 
 class TlsClient(Client, smtplib.SMTP_SSL):
     """The same, where TLS comes before all else."""
 
 
-class _Lines(io.BufferedReader):
-    """What a server says: a line at a time, others in between, and `left` lines at most."""
+class _Lines:
+    """What a server says: a line at a time, others in between, and `left` lines at most.
 
-    left = 0
+    `rest` is what has come of the lines that follow. In the place of the file that smtplib reads: a socket's
+    own goes through three layers for each line.
+    """
 
-    def readline(self, size: int | None = -1, /) -> bytes:
+    def __init__(self, sock: Any) -> None:
+        self.left = 0
+        self.rest = b""
+        self._sock = sock
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether a reply of one line has come already."""
+        return b"\n" in self.rest and self.rest[3:4] != b"-"
+
+    def readline(self, size: int) -> bytes:
+        """Return a line, or so many bytes of it, or all there was before the server hung up."""
         if self.left == 0:
             raise OSError(f"a reply of more than {_REPLY_LINES} lines")
         if self.left < _REPLY_LINES:
             gevent.sleep(0)
         self.left -= 1
-        return super().readline(size)
+        while (end := self.rest.find(b"\n", 0, size) + 1 or size) > len(self.rest):
+            more = self._sock.recv(_READ_BYTES)
+            if not more:
+                end = len(self.rest)
+                break
+            self.rest += more
+        line, self.rest = self.rest[:end], self.rest[end:]
+        return line
+
+    def close(self) -> None:
+        """Nothing is held but the socket, which is its owner's."""
 
 
 @lru_cache(maxsize=4)

@@ -54,7 +54,7 @@ def test_a_dot_at_the_edge_of_a_block_is_doubled_too(plain):
     base = len(bytes(mail("")))
     for shift in range(-4, 5):
         plain.forget()
-        message = mail("x" * ((1 << 16) - base - 2 + shift) + "\n.\n.\nend\n")
+        message = mail("x" * ((1 << 18) - base - 2 + shift) + "\n.\n.\nend\n")
         assert isinstance(unguarded(plain).send(ENVELOPE, message), Delivered)
         assert plain.accepted[0].content == bytes(message)
 
