@@ -13,7 +13,7 @@ from itertools import chain, repeat
 
 import gevent
 from gevent.event import Event
-from gevent.pool import Pool
+from gevent.pool import Group
 
 from esl_voicemail.backoff import Schedule, next_try
 from esl_voicemail.clock import Clock
@@ -36,7 +36,7 @@ _LOOK_AGAIN_SECONDS = 2.0
 _REFUSED_SECONDS = 30.0
 _RECLAIM_SECONDS = 30.0
 _LAST_SECONDS = 5.0
-_MARK_PAUSES_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
+_MARK_PAUSES_SECONDS = (1.0, 5.0, 15.0, 60.0)
 
 
 class Delivery:
@@ -68,8 +68,10 @@ class Delivery:
         self._operator = operator
         self._recordings_gone = recordings_gone
         self._gone = ""
-        self._pool = Pool(max_connections)
+        self._attempts = Group()
         self._window = Window(max_connections)
+        # What has a connection, and what has no verdict in the journal yet.
+        self._sending: set[int] = set()
         self._under_way: set[int] = set()
         self._newest_first = False
         # Whether more may be due than there was room for; and when to look if nobody wakes us.
@@ -117,21 +119,16 @@ class Delivery:
             # Beside what was claimed nothing new is known of what waits.
             self._look_at = min(self._look_at, now + pause) if claimed else now + pause
             for attempt in claimed:
+                self._sending.add(attempt.delivery_id)
                 self._under_way.add(attempt.delivery_id)
-                # Only when it has left the pool is there room for the next.
-                self._pool.spawn(self._attempt, attempt).link(self._look_again)
+                self._attempts.spawn(self._attempt, attempt)
             if last:
                 return
             if not (claimed and self._more):
                 self._woken.wait(max(0.0, self._look_at - self._clock.seconds()))
 
-    def _look_again(self, done: "gevent.Greenlet[[Attempt], bool]") -> None:
-        """Wake the runner, unless a mail ended that lets no other one go: a look is two transactions."""
-        if done.value is not False:
-            self._woken.set()
-
     def _claim(self) -> list[Attempt]:
-        room = min(self._pool.free_count(), self._window.room(len(self._pool), self._clock.seconds()))
+        room = self._room()
         self._more = not room
         if not room or self._waits_for_recordings():
             return []
@@ -147,6 +144,9 @@ class Delivery:
         self._newest_first ^= len(claimed) % 2 == 1
         self._more = len(claimed) == room
         return claimed
+
+    def _room(self) -> int:
+        return self._window.room(len(self._sending), self._clock.seconds())
 
     def _waits_for_recordings(self) -> bool:
         """Whether the recordings' disk is away: without it every message would be held for want of audio."""
@@ -182,25 +182,24 @@ class Delivery:
         self._stop_asked.set()
         self._woken.set()
         with gevent.Timeout(seconds, False):  # type: ignore[arg-type]
-            # First the runner: what it has just claimed is in the pool then.
+            # First the runner: what it has just claimed is an attempt then.
             self._ended.wait()
-            self._pool.join()
-        finished = not len(self._pool)
-        self._pool.kill(timeout=_LAST_SECONDS)
+            self._attempts.join()
+        finished = not len(self._attempts)
+        self._attempts.kill(timeout=_LAST_SECONDS)
         self._transport.close()
         return finished
 
     def _pause(self) -> float:
-        shut = self._window.pause(self._clock.seconds())
-        if shut or self._pool.full():
-            return min(_RECLAIM_SECONDS, shut) or _RECLAIM_SECONDS
+        if not self._room():
+            return min(_RECLAIM_SECONDS, self._window.pause(self._clock.seconds())) or _RECLAIM_SECONDS
         due = self._queue.next_due()
         if due is None:
             return _LOOK_AGAIN_SECONDS
         return min(_LOOK_AGAIN_SECONDS, max(0.05, (due - self._clock.latest()).total_seconds()))
 
-    def _attempt(self, attempt: Attempt) -> bool:
-        """Send one mail and note what came of it; return whether another may go now that could not."""
+    def _attempt(self, attempt: Attempt) -> None:
+        """Send one mail and note what came of it."""
         started = time.monotonic()
         try:
             verdict = self._verdict(attempt)
@@ -211,11 +210,18 @@ class Delivery:
                 if due_at is None:
                     verdict = Expired(verdict.code, verdict.reply)
             duration_ms = round((time.monotonic() - started) * 1000)
+            self._sending.discard(attempt.delivery_id)
+            if self._more:
+                # The next is claimed in the transaction that notes this one.
+                self._woken.set()
             self._mark(attempt, _as_noted(verdict), now, duration_ms, due_at)
         finally:
+            self._sending.discard(attempt.delivery_id)
             self._under_way.discard(attempt.delivery_id)
+        # A delivery lets no other one go, unless there was no room for it: a look is two transactions.
+        if self._more or attempt.suspect or not isinstance(verdict, Delivered):
+            self._woken.set()
         self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
-        return self._more or attempt.suspect or not isinstance(verdict, Delivered)
 
     def _verdict(self, attempt: Attempt) -> Verdict:
         """Send, whatever comes in between: the message must not be stuck in `sending`."""
@@ -311,7 +317,6 @@ class Delivery:
         # Of the probe's mails its metrics tell, every quarter of an hour.
         operator = None if attempt.voicemail.call.mailbox == PROBE else self._operator
         for pause in chain(_MARK_PAUSES_SECONDS, repeat(_MARK_PAUSES_SECONDS[-1])):
-            gevent.sleep(pause)
             try:
                 with self._telemetry.delivering(attempt.voicemail.call.mailbox, "note"):
                     self._queue.mark(attempt, verdict, now, duration_ms, due_at, operator=operator)
@@ -321,6 +326,9 @@ class Delivery:
                 self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
             else:
                 return
+            # What cannot be noted takes a connection's place: else all would be sent, and sent again.
+            self._sending.add(attempt.delivery_id)
+            gevent.sleep(pause)
 
 
 def _as_noted(verdict: Verdict) -> Verdict:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinja2 import DictLoader
 
+from esl_voicemail.errors import JournalError
 from esl_voicemail.journal.engine import FILE
 from esl_voicemail.mail import rendering
 from esl_voicemail.mail.composer import Composed, Composer
@@ -168,6 +169,23 @@ def test_a_connection_that_is_free_again_takes_the_next_mail_at_once(posts, tmp_
     post._running = gevent.spawn(post.delivery.run)
     stored = maildir.folder / "new"
     until(lambda: len(list(stored.iterdir())) == 8 * connections, "all mails", 15)
+
+
+def test_a_mail_is_noted_and_the_next_one_taken_in_one_commit(posts):
+    sent: list[int] = []
+
+    def accept() -> Verdict:
+        sent.append(1)
+        return Delivered(250, "ok")
+
+    post = posts(OtherTransport(accept), connections=1)
+    post.keep(*(f"r{n}@example.com" for n in range(20)))
+    commits: list[float] = []
+    post.journal._writer._committed = commits.append
+    post._running = gevent.spawn(post.delivery.run)
+    until(lambda: len(sent) == 20, "all mails")
+    # The others: what a dead server left, the first claim, and when the next is due.
+    assert len(commits) <= 20 + 3
 
 
 def test_a_maildir_takes_mails_as_a_server_does(posts, tmp_path):
@@ -608,6 +626,27 @@ def test_what_the_journal_cannot_take_of_a_verdict_does_not_send_the_mail_again(
     post.delivery.wake()
     until(lambda: len(post.lines("delivery_crashed")) >= 3, "and again")
     assert sent == [1]
+
+
+def test_while_verdicts_cannot_be_noted_no_more_mails_are_sent_than_there_are_connections(posts, monkeypatch):
+    sent: list[int] = []
+
+    def accept() -> Verdict:
+        sent.append(1)
+        return Delivered(250, "ok")
+
+    def refused(*_given: object, **_named: object) -> bool:
+        raise JournalError("no room for it")
+
+    post = posts(OtherTransport(accept), connections=2)
+    message_id = post.keep(*(f"r{n}@example.com" for n in range(6)))
+    with monkeypatch.context() as patched:
+        patched.setattr(post.journal.queue, "mark", refused)
+        post._running = gevent.spawn(post.delivery.run)
+        until(lambda: len(post.lines("journal_refused")) >= 4, "each is tried to be noted again")
+        assert len(sent) == 2
+    until(lambda: set(post.states(message_id).values()) == {"delivered"}, "all are sent", 15)
+    assert len(sent) == 6
 
 
 def test_a_stop_says_goodbye_and_waits_for_no_answer(posts, server):

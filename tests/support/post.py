@@ -173,7 +173,7 @@ class Post:
     def close(self) -> None:
         """Stop and release everything."""
         self.delivery.stop(0.5)
-        self.delivery._pool.kill()
+        self.delivery._attempts.kill()
         if self._running is not None:
             self._running.join(10)
         self.journal.close()
