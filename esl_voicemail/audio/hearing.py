@@ -12,7 +12,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from esl_voicemail.audio.clipping import CLIPPED_SHARE, QUIET, STEPS, clipped
+from esl_voicemail.audio.amplitudes import Counts, amplitudes
+from esl_voicemail.audio.clipping import CLIPPED_SHARE, STEPS, clipped
 from esl_voicemail.audio.graph import RATE
 from esl_voicemail.audio.spectrum import (
     FRAME,
@@ -70,11 +71,11 @@ def listen(path: Path, sound: Sound | None = None) -> Hearing:
 
 def judge(slices: Iterable[Samples]) -> Hearing:
     """Tell what samples at 8 kHz hold, as they come."""
-    amplitudes = np.zeros(STEPS, np.int64)
+    counts = np.zeros(STEPS, np.int64)
     parts: list[Spectra] = []
     left = np.zeros(0, np.int16)
     for samples in slices:
-        amplitudes += _amplitudes(samples)
+        counts += amplitudes(samples)
         left = np.concatenate((left, samples)) if len(left) else samples
         if len(left) >= _SLICE:
             parts.append(spectra(left))
@@ -83,7 +84,7 @@ def judge(slices: Iterable[Samples]) -> Hearing:
         left = np.concatenate((left, np.zeros(WINDOW - len(left), np.int16)))
     if len(left) >= WINDOW:
         parts.append(spectra(left))
-    return _judged(join(parts), amplitudes)
+    return _judged(join(parts), counts)
 
 
 def _slices(path: Path, shape: Wav, sound: Sound | None) -> Iterator[Samples]:
@@ -108,19 +109,7 @@ def _slices(path: Path, shape: Wav, sound: Sound | None) -> Iterator[Samples]:
             yield ready.to_ndarray()[0]
 
 
-def _amplitudes(samples: Samples) -> NDArray[np.intp]:
-    """Count how many samples have each amplitude, in steps of a byte; those too quiet to tell count as 0."""
-    steps = np.abs((samples >> 8).astype(np.int8)).view(np.uint8)
-    # Eight at a time, as to count a sample takes longer than to tell that it is quiet.
-    eights = len(steps) // 8 * 8
-    loud = (steps[:eights] >= QUIET).view(np.uint64) != 0
-    counts = np.bincount(steps[:eights].view(np.uint64)[loud].view(np.uint8), minlength=STEPS)
-    counts += np.bincount(steps[eights:], minlength=STEPS)
-    counts[0] += len(samples) - int(counts.sum())
-    return counts
-
-
-def _judged(sound: Spectra, amplitudes: NDArray[np.int64]) -> Hearing:
+def _judged(sound: Spectra, counts: Counts) -> Hearing:
     loudness: Floats = np.add.reduce(sound.bands)
     tone = _tones(sound, loudness)
     speech = _speech(sound.bands, loudness, _near(tone, _AROUND))
@@ -138,7 +127,7 @@ def _judged(sound: Spectra, amplitudes: NDArray[np.int64]) -> Hearing:
         content=content,
         speech_ms=speech_ms,
         level_db=round(10 * log10(power), 1) if power else None,
-        clipped=clipped(amplitudes.tolist(), tone=content in _TONES) >= CLIPPED_SHARE,
+        clipped=clipped(counts.tolist(), tone=content in _TONES) >= CLIPPED_SHARE,
     )
 
 

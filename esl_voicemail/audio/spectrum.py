@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from esl_voicemail.audio.compiled import measured
 from esl_voicemail.audio.graph import RATE
 
 Floats = NDArray[np.float32]
@@ -33,6 +34,8 @@ _SHAPE = np.tile(
     (_HANN * np.sqrt(2 * WINDOW / np.sum(_HANN**2) / 3) / _FULL_SCALE).astype(np.float32),
     (_FRAMES_AT_ONCE, 1),
 )
+# The same for a transform that does not divide by its length.
+_WINDOW_SHAPE = _SHAPE[0] / np.float32(WINDOW)
 # The lines that are kept: where a tone is looked for, 62 to 3700 Hz, and how many lines one is wide.
 _LOWEST, _HIGHEST = 2, 120
 _LINE = np.arange(-2, 3)[:, None]
@@ -71,6 +74,16 @@ class Spectra:
 
 def spectra(samples: NDArray[np.int16]) -> Spectra:
     """Return the spectra of 256 samples or more, one for each frame that a whole window begins with."""
+    if measured is None:
+        return by_numpy(samples)
+    bands = len(_BANDS)
+    rows = np.empty((bands + 4, _frames(samples)), np.float32)
+    measured.spectra(np.ascontiguousarray(samples, np.int16), _WINDOW_SHAPE, rows)
+    return Spectra(rows[:bands], *rows[bands:])
+
+
+def by_numpy(samples: NDArray[np.int16]) -> Spectra:
+    """Do the same without what was compiled."""
     level, power, sums = _power(samples)
     power = _even(power)
     sums = np.ascontiguousarray(_even(sums).T)
@@ -104,9 +117,13 @@ def decibels(power: Floats) -> Floats:
     return 10 * np.log10(np.maximum(power, _NOTHING / 10))
 
 
+def _frames(samples: NDArray[np.int16]) -> int:
+    return (len(samples) - WINDOW) // FRAME + 1
+
+
 def _power(samples: NDArray[np.int16]) -> tuple[Floats, Floats, Floats]:
     """Return how loud each frame is, a third of the power of each line that is kept, and their sums."""
-    frames = (len(samples) - WINDOW) // FRAME + 1
+    frames = _frames(samples)
     step = samples.itemsize
     windows = np.ndarray((frames, WINDOW), samples.dtype, samples, strides=(FRAME * step, step))
     level = np.empty(frames, np.float32)

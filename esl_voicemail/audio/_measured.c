@@ -1,0 +1,308 @@
+/* What spectrum.py and amplitudes.py measure of a sound, in one go that stays in the processor's cache.
+
+   Four frames at a time, each in a lane of its own: so every step is the same for all four, and one instruction of
+   any processor does it. What the numbers mean is said in spectrum.py, which does the same with numpy where this
+   was not built. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LANES 4
+#define FRAME 160
+#define WINDOW 256
+#define HALF (WINDOW / 2)
+#define LOWEST 2
+#define HIGHEST 120
+#define LINES (HIGHEST - LOWEST)
+#define BANDS 8
+#define MODEM BANDS
+#define TOTAL (BANDS + 1)
+#define SUMS (BANDS + 2)
+#define ROWS (BANDS + 4)
+#define ASIDE 2
+#define HERTZ (8000.0f / WINDOW)
+#define NOTHING 1e-8f
+#define FULL_SCALE 32768.0f
+#define STEPS 129
+
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t numbers __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* The lines of the bands, one after the other, and of a fax machine's bits: the numbers of spectrum.py. */
+static const int EDGES[BANDS + 1] = {6, 13, 20, 28, 37, 48, 62, 82, 112};
+static const int MODEM_FROM = 47, MODEM_UNTIL = 65;
+
+static float turn_re[WINDOW], turn_im[WINDOW]; /* exp(-2 pi i n / 256) */
+
+/* A step of Stockham's transform of 128 complex numbers, by four: `apart` of them lie beside each other. */
+static inline __attribute__((always_inline)) void by_four(
+    const lanes *re, const lanes *im, lanes *to_re, lanes *to_im, int length, int apart)
+{
+    int quarter = length / 4;
+    for (int p = 0; p < quarter; p++) {
+        int turn = p * (WINDOW / length);
+        float r1 = turn_re[turn], i1 = turn_im[turn];
+        float r2 = turn_re[2 * turn], i2 = turn_im[2 * turn];
+        float r3 = turn_re[3 * turn], i3 = turn_im[3 * turn];
+        for (int q = 0; q < apart; q++) {
+            int a = q + apart * p, b = a + apart * quarter, c = b + apart * quarter, d = c + apart * quarter;
+            lanes sum_re = re[a] + re[c], sum_im = im[a] + im[c];
+            lanes less_re = re[a] - re[c], less_im = im[a] - im[c];
+            lanes other_re = re[b] + re[d], other_im = im[b] + im[d];
+            /* times -i */
+            lanes side_re = im[b] - im[d], side_im = re[d] - re[b];
+            int to = q + apart * 4 * p;
+            lanes x, y;
+            to_re[to] = sum_re + other_re;
+            to_im[to] = sum_im + other_im;
+            x = less_re + side_re, y = less_im + side_im;
+            to_re[to + apart] = x * r1 - y * i1;
+            to_im[to + apart] = x * i1 + y * r1;
+            x = sum_re - other_re, y = sum_im - other_im;
+            to_re[to + 2 * apart] = x * r2 - y * i2;
+            to_im[to + 2 * apart] = x * i2 + y * r2;
+            x = less_re - side_re, y = less_im - side_im;
+            to_re[to + 3 * apart] = x * r3 - y * i3;
+            to_im[to + 3 * apart] = x * i3 + y * r3;
+        }
+    }
+}
+
+/* The power of the lines of four frames, `far` apart for each line, and their sums. */
+static inline __attribute__((always_inline)) void powers(
+    const int16_t *samples, int frames, const float *shape, float *power, float *sums, float *level, Py_ssize_t far)
+{
+    lanes re[2][HALF], im[2][HALF];
+    float loud[LANES];
+    for (int lane = 0; lane < LANES; lane++) {
+        /* Beyond the last frame it stands for the others. */
+        const int16_t *from = samples + FRAME * (lane < frames ? lane : frames - 1);
+        float squares = 0;
+        float sound[WINDOW];
+        for (int n = 0; n < WINDOW; n++) {
+            sound[n] = from[n];
+        }
+        lanes four = {0};
+        for (int n = 0; n < WINDOW; n += LANES) {
+            lanes some = *(const lanes *)(sound + n);
+            four += some * some;
+        }
+        for (int n = 0; n < LANES; n++) {
+            squares += four[n];
+        }
+        loud[lane] = squares / (WINDOW * FULL_SCALE * FULL_SCALE);
+        for (int n = 0; n < HALF; n++) {
+            ((float *)&re[0][n])[lane] = sound[2 * n] * shape[2 * n];
+            ((float *)&im[0][n])[lane] = sound[2 * n + 1] * shape[2 * n + 1];
+        }
+    }
+    memcpy(level, loud, sizeof(float) * frames);
+    by_four(re[0], im[0], re[1], im[1], 128, 1);
+    by_four(re[1], im[1], re[0], im[0], 32, 4);
+    by_four(re[0], im[0], re[1], im[1], 8, 16);
+    for (int q = 0; q < HALF / 2; q++) {
+        re[0][q] = re[1][q] + re[1][q + HALF / 2], im[0][q] = im[1][q] + im[1][q + HALF / 2];
+        re[0][q + HALF / 2] = re[1][q] - re[1][q + HALF / 2];
+        im[0][q + HALF / 2] = im[1][q] - im[1][q + HALF / 2];
+    }
+    /* The even samples are the real part and the odd ones the imaginary: apart again. */
+    lanes all = {0}, of[SUMS] = {{0}};
+    int band = 0;
+    for (int line = LOWEST; line < HIGHEST; line++) {
+        lanes r = re[0][line], i = im[0][line], r2 = re[0][HALF - line], i2 = im[0][HALF - line];
+        lanes even_re = r + r2, even_im = i - i2, odd_re = i + i2, odd_im = r2 - r;
+        lanes x = even_re + odd_re * turn_re[line] - odd_im * turn_im[line];
+        lanes y = even_im + odd_re * turn_im[line] + odd_im * turn_re[line];
+        lanes squared = 0.25f * (x * x + y * y);
+        *(lanes *)(power + (line - LOWEST) * far) = squared;
+        all += squared;
+        if (line >= EDGES[0] && line < EDGES[BANDS]) {
+            band += line == EDGES[band + 1];
+            of[band] += squared;
+        }
+        if (line >= MODEM_FROM && line < MODEM_UNTIL) {
+            of[MODEM] += squared;
+        }
+    }
+    of[TOTAL] = all;
+    for (int n = 0; n < SUMS; n++) {
+        *(lanes *)(sums + n * far) = of[n];
+    }
+}
+
+/* Add each frame to its neighbours, as spectrum.py says why; the first and the last count thrice. */
+static inline __attribute__((always_inline)) void even(float *row, float *spare, Py_ssize_t frames)
+{
+    memcpy(spare, row, sizeof(float) * frames);
+    for (Py_ssize_t at = 1; at < frames - 1; at++) {
+        row[at] = spare[at - 1] + spare[at + 1] + spare[at];
+    }
+    row[0] = 3 * spare[0];
+    row[frames - 1] = 3 * spare[frames - 1];
+}
+
+/* The strongest line of each of four frames, but for those beside `without`; of one at an edge, the nearest
+   that is a whole one. */
+static inline __attribute__((always_inline)) void strongest(
+    const float *power, Py_ssize_t far, const numbers *without, numbers *found)
+{
+    lanes most = {0};
+    numbers at = {0};
+    for (int line = 0; line < LINES; line++) {
+        lanes here = *(const lanes *)(power + line * far);
+        numbers more = here > most;
+        if (without) {
+            numbers apart = line - *without;
+            more &= (apart > ASIDE) | (apart < -ASIDE);
+        }
+        most = (lanes)(((numbers)here & more) | ((numbers)most & ~more));
+        at = ((line - (numbers){0}) & more) | (at & ~more);
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        int line = at[lane];
+        (*found)[lane] = line < ASIDE ? ASIDE : line > LINES - 1 - ASIDE ? LINES - 1 - ASIDE : line;
+    }
+}
+
+/* Measure the frames whose windows begin in `samples`; `room` holds as many rows of `far` as there are lines and
+   sums, and one more, and `tone` is one. */
+static void measure(
+    const int16_t *samples, Py_ssize_t frames, const float *shape, float *out, float *room, int32_t *tone,
+    Py_ssize_t far)
+{
+    float *power = room, *sums = power + LINES * far, *spare = sums + SUMS * far;
+    float *level = out + BANDS * frames, *pitch = level + frames, *pure = pitch + frames, *modem = pure + frames;
+    for (Py_ssize_t at = 0; at < frames; at += LANES) {
+        int some = frames - at < LANES ? (int)(frames - at) : LANES;
+        powers(samples + FRAME * at, some, shape, power + at, sums + at, level + at, far);
+    }
+    for (int row = 0; row < LINES + SUMS; row++) {
+        even(power + row * far, spare, frames);
+    }
+    for (int band = 0; band < BANDS; band++) {
+        for (Py_ssize_t at = 0; at < frames; at++) {
+            out[band * frames + at] = sums[band * far + at] + NOTHING;
+        }
+    }
+    for (Py_ssize_t at = 0; at < frames; at += LANES) {
+        numbers first, second;
+        strongest(power + at, far, NULL, &first);
+        strongest(power + at, far, &first, &second);
+        int some = frames - at < LANES ? (int)(frames - at) : LANES;
+        for (int lane = 0; lane < some; lane++) {
+            float both = 0, weighed = 0;
+            for (int aside = -ASIDE; aside <= ASIDE; aside++) {
+                float line = power[(first[lane] + aside) * far + at + lane];
+                both += line;
+                weighed += aside * line;
+            }
+            pitch[at + lane] = (first[lane] + weighed / (both + NOTHING) + LOWEST) * HERTZ;
+            for (int aside = -ASIDE; aside <= ASIDE; aside++) {
+                int line = second[lane] + aside;
+                if (abs(line - first[lane]) > ASIDE) {
+                    both += power[line * far + at + lane];
+                }
+            }
+            float total = sums[TOTAL * far + at + lane] + NOTHING;
+            pure[at + lane] = both / total;
+            modem[at + lane] = sums[MODEM * far + at + lane] / total;
+            tone[at + lane] = first[lane];
+        }
+    }
+    /* Where the strongest line moves, nobody may ask. */
+    for (Py_ssize_t at = 0; at < frames; at++) {
+        if (at < 2 || at >= frames - 2 || abs(tone[at + 2] - tone[at - 2]) > 1) {
+            pure[at] = 0;
+        }
+    }
+}
+
+/* spectra(samples, shape, rows): fill 12 rows of float32, a column for each frame: eight bands, level, pitch, pure,
+   modem. What type the buffers are of is for the caller to see to; their sizes are looked at here. */
+static PyObject *spectra(PyObject *module, PyObject *args)
+{
+    Py_buffer samples, shape, out;
+    if (!PyArg_ParseTuple(args, "y*y*w*", &samples, &shape, &out)) {
+        return NULL;
+    }
+    PyObject *done = NULL;
+    Py_ssize_t frames = (samples.len / 2 - WINDOW) / FRAME + 1;
+    if (samples.len < 2 * WINDOW || shape.len != WINDOW * sizeof(float)
+        || out.len != (Py_ssize_t)(frames * ROWS * sizeof(float))) {
+        PyErr_SetString(PyExc_ValueError, "buffers of other sizes than the frames ask for");
+        goto end;
+    }
+    Py_ssize_t far = (frames + LANES - 1) / LANES * LANES;
+    float *room = PyMem_RawMalloc((LINES + SUMS + 1) * far * sizeof(float) + far * sizeof(int32_t));
+    if (!room) {
+        PyErr_NoMemory();
+        goto end;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    measure(samples.buf, frames, shape.buf, out.buf, room, (int32_t *)(room + (LINES + SUMS + 1) * far), far);
+    Py_END_ALLOW_THREADS
+    PyMem_RawFree(room);
+    done = Py_NewRef(Py_None);
+end:
+    PyBuffer_Release(&samples);
+    PyBuffer_Release(&shape);
+    PyBuffer_Release(&out);
+    return done;
+}
+
+/* amplitudes(samples, counts): add to 129 of int64 how many samples have each amplitude, in steps of a byte. */
+static PyObject *amplitudes(PyObject *module, PyObject *args)
+{
+    Py_buffer samples, counts;
+    if (!PyArg_ParseTuple(args, "y*w*", &samples, &counts)) {
+        return NULL;
+    }
+    PyObject *done = NULL;
+    if (counts.len != STEPS * sizeof(int64_t)) {
+        PyErr_SetString(PyExc_ValueError, "not as many counts as there are steps");
+        goto end;
+    }
+    /* By turns, as to add to the same number again and again is to wait for it. */
+    uint32_t some[4][STEPS] = {{0}};
+    const int16_t *sample = samples.buf;
+    Py_ssize_t length = samples.len / 2, at = 0;
+    Py_BEGIN_ALLOW_THREADS
+    for (; at + 4 <= length; at += 4) {
+        for (int n = 0; n < 4; n++) {
+            some[n][abs(sample[at + n] >> 8)]++;
+        }
+    }
+    for (; at < length; at++) {
+        some[0][abs(sample[at] >> 8)]++;
+    }
+    Py_END_ALLOW_THREADS
+    for (int step = 0; step < STEPS; step++) {
+        ((int64_t *)counts.buf)[step] += (int64_t)some[0][step] + some[1][step] + some[2][step] + some[3][step];
+    }
+    done = Py_NewRef(Py_None);
+end:
+    PyBuffer_Release(&samples);
+    PyBuffer_Release(&counts);
+    return done;
+}
+
+static PyMethodDef methods[] = {
+    {"spectra", spectra, METH_VARARGS, NULL},
+    {"amplitudes", amplitudes, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_measured", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__measured(void)
+{
+    for (int n = 0; n < WINDOW; n++) {
+        turn_re[n] = (float)cos(2 * M_PI * n / WINDOW);
+        turn_im[n] = (float)-sin(2 * M_PI * n / WINDOW);
+    }
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,6 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def spectra(samples: NDArray[Any], shape: NDArray[Any], rows: NDArray[Any], /) -> None: ...
+def amplitudes(samples: NDArray[Any], counts: NDArray[Any], /) -> None: ...
