@@ -32,9 +32,9 @@
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t numbers __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-/* The lines of the bands, one after the other, and of a fax machine's bits: the numbers of spectrum.py. */
-static const int EDGES[BANDS + 1] = {6, 13, 20, 28, 37, 48, 62, 82, 112};
-static const int MODEM_FROM = 47, MODEM_UNTIL = 65;
+/* Which lines are added up: those of each band, of a fax machine's bits, and all. The numbers of spectrum.py. */
+static const int FROM[SUMS] = {6, 13, 20, 28, 37, 48, 62, 82, 47, LOWEST};
+static const int UNTIL[SUMS] = {13, 20, 28, 37, 48, 62, 82, 112, 65, HIGHEST};
 
 static float turn_re[WINDOW], turn_im[WINDOW]; /* exp(-2 pi i n / 256) */
 
@@ -86,18 +86,25 @@ static inline __attribute__((always_inline)) void powers(
         for (int n = 0; n < WINDOW; n++) {
             sound[n] = from[n];
         }
-        lanes four = {0};
-        for (int n = 0; n < WINDOW; n += LANES) {
-            lanes some = *(const lanes *)(sound + n);
-            four += some * some;
+        /* By turns, as to add to the same number again and again is to wait for it. */
+        lanes four[4] = {{0}};
+        for (int n = 0; n < WINDOW; n += 4 * LANES) {
+            for (int turn = 0; turn < 4; turn++) {
+                lanes some = *(const lanes *)(sound + n + turn * LANES);
+                four[turn] += some * some;
+            }
         }
+        lanes all = four[0] + four[1] + four[2] + four[3];
         for (int n = 0; n < LANES; n++) {
-            squares += four[n];
+            squares += all[n];
         }
         loud[lane] = squares / (WINDOW * FULL_SCALE * FULL_SCALE);
+        for (int n = 0; n < WINDOW; n++) {
+            sound[n] *= shape[n];
+        }
         for (int n = 0; n < HALF; n++) {
-            ((float *)&re[0][n])[lane] = sound[2 * n] * shape[2 * n];
-            ((float *)&im[0][n])[lane] = sound[2 * n + 1] * shape[2 * n + 1];
+            ((float *)&re[0][n])[lane] = sound[2 * n];
+            ((float *)&im[0][n])[lane] = sound[2 * n + 1];
         }
     }
     memcpy(level, loud, sizeof(float) * frames);
@@ -110,27 +117,19 @@ static inline __attribute__((always_inline)) void powers(
         im[0][q + HALF / 2] = im[1][q] - im[1][q + HALF / 2];
     }
     /* The even samples are the real part and the odd ones the imaginary: apart again. */
-    lanes all = {0}, of[SUMS] = {{0}};
-    int band = 0;
     for (int line = LOWEST; line < HIGHEST; line++) {
         lanes r = re[0][line], i = im[0][line], r2 = re[0][HALF - line], i2 = im[0][HALF - line];
         lanes even_re = r + r2, even_im = i - i2, odd_re = i + i2, odd_im = r2 - r;
         lanes x = even_re + odd_re * turn_re[line] - odd_im * turn_im[line];
         lanes y = even_im + odd_re * turn_im[line] + odd_im * turn_re[line];
-        lanes squared = 0.25f * (x * x + y * y);
-        *(lanes *)(power + (line - LOWEST) * far) = squared;
-        all += squared;
-        if (line >= EDGES[0] && line < EDGES[BANDS]) {
-            band += line == EDGES[band + 1];
-            of[band] += squared;
-        }
-        if (line >= MODEM_FROM && line < MODEM_UNTIL) {
-            of[MODEM] += squared;
-        }
+        *(lanes *)(power + (line - LOWEST) * far) = 0.25f * (x * x + y * y);
     }
-    of[TOTAL] = all;
-    for (int n = 0; n < SUMS; n++) {
-        *(lanes *)(sums + n * far) = of[n];
+    for (int sum = 0; sum < SUMS; sum++) {
+        lanes together = {0};
+        for (int line = FROM[sum]; line < UNTIL[sum]; line++) {
+            together += *(const lanes *)(power + (line - LOWEST) * far);
+        }
+        *(lanes *)(sums + sum * far) = together;
     }
 }
 
@@ -150,20 +149,25 @@ static inline __attribute__((always_inline)) void even(float *row, float *spare,
 static inline __attribute__((always_inline)) void strongest(
     const float *power, Py_ssize_t far, const numbers *without, numbers *found)
 {
-    lanes most = {0};
-    numbers at = {0};
-    for (int line = 0; line < LINES; line++) {
-        lanes here = *(const lanes *)(power + line * far);
-        numbers more = here > most;
-        if (without) {
-            numbers apart = line - *without;
-            more &= (apart > ASIDE) | (apart < -ASIDE);
+    /* Of every second line each, as the next comparison waits for the last. */
+    lanes most[2] = {{0}};
+    numbers at[2] = {{0}};
+    for (int line = 0; line < LINES; line += 2) {
+        for (int odd = 0; odd < 2; odd++) {
+            lanes here = *(const lanes *)(power + (line + odd) * far);
+            numbers more = here > most[odd];
+            if (without) {
+                numbers apart = line + odd - *without;
+                more &= (apart > ASIDE) | (apart < -ASIDE);
+            }
+            most[odd] = (lanes)(((numbers)here & more) | ((numbers)most[odd] & ~more));
+            at[odd] = ((line + odd - (numbers){0}) & more) | (at[odd] & ~more);
         }
-        most = (lanes)(((numbers)here & more) | ((numbers)most & ~more));
-        at = ((line - (numbers){0}) & more) | (at & ~more);
     }
+    /* Of two as strong, the first. */
+    numbers second = (most[1] > most[0]) | ((most[1] == most[0]) & (at[1] < at[0]));
     for (int lane = 0; lane < LANES; lane++) {
-        int line = at[lane];
+        int line = second[lane] ? at[1][lane] : at[0][lane];
         (*found)[lane] = line < ASIDE ? ASIDE : line > LINES - 1 - ASIDE ? LINES - 1 - ASIDE : line;
     }
 }
