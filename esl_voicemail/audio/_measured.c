@@ -22,8 +22,12 @@
 #define MODEM BANDS
 #define TOTAL (BANDS + 1)
 #define SUMS (BANDS + 2)
+#define PURE (BANDS + 2)
 #define ROWS (BANDS + 4)
 #define ASIDE 2
+/* So many frames at once stay in the cache next to the processor; beside them lies a neighbour on either side. */
+#define BLOCK 64
+#define FAR (BLOCK + LANES)
 #define HERTZ (8000.0f / WINDOW)
 #define NOTHING 1e-8f
 #define FULL_SCALE 32768.0f
@@ -72,9 +76,9 @@ static inline __attribute__((always_inline)) void by_four(
     }
 }
 
-/* The power of the lines of four frames, `far` apart for each line, and their sums. */
+/* The power of the lines of four frames, a row of `block` for each line, and their sums in the rows behind. */
 static inline __attribute__((always_inline)) void powers(
-    const int16_t *samples, int frames, const float *shape, float *power, float *sums, float *level, Py_ssize_t far)
+    const int16_t *samples, int frames, const float *shape, float *block, float *level)
 {
     lanes re[2][HALF], im[2][HALF];
     float loud[LANES];
@@ -122,22 +126,23 @@ static inline __attribute__((always_inline)) void powers(
         lanes even_re = r + r2, even_im = i - i2, odd_re = i + i2, odd_im = r2 - r;
         lanes x = even_re + odd_re * turn_re[line] - odd_im * turn_im[line];
         lanes y = even_im + odd_re * turn_im[line] + odd_im * turn_re[line];
-        *(lanes *)(power + (line - LOWEST) * far) = 0.25f * (x * x + y * y);
+        *(lanes *)(block + (line - LOWEST) * FAR) = 0.25f * (x * x + y * y);
     }
     for (int sum = 0; sum < SUMS; sum++) {
         lanes together = {0};
         for (int line = FROM[sum]; line < UNTIL[sum]; line++) {
-            together += *(const lanes *)(power + (line - LOWEST) * far);
+            together += *(const lanes *)(block + (line - LOWEST) * FAR);
         }
-        *(lanes *)(sums + sum * far) = together;
+        *(lanes *)(block + (LINES + sum) * FAR) = together;
     }
 }
 
 /* Add each frame to its neighbours, as spectrum.py says why; the first and the last count thrice. */
-static inline __attribute__((always_inline)) void even(float *row, float *spare, Py_ssize_t frames)
+static inline __attribute__((always_inline)) void even(float *row, int frames)
 {
-    memcpy(spare, row, sizeof(float) * frames);
-    for (Py_ssize_t at = 1; at < frames - 1; at++) {
+    float spare[FAR];
+    memcpy(spare, row, sizeof(spare));
+    for (int at = 1; at < FAR - 1; at++) {
         row[at] = spare[at - 1] + spare[at + 1] + spare[at];
     }
     row[0] = 3 * spare[0];
@@ -147,14 +152,14 @@ static inline __attribute__((always_inline)) void even(float *row, float *spare,
 /* The strongest line of each of four frames, but for those beside `without`; of one at an edge, the nearest
    that is a whole one. */
 static inline __attribute__((always_inline)) void strongest(
-    const float *power, Py_ssize_t far, const numbers *without, numbers *found)
+    const float *block, const numbers *without, numbers *found)
 {
     /* Of every second line each, as the next comparison waits for the last. */
     lanes most[2] = {{0}};
     numbers at[2] = {{0}};
     for (int line = 0; line < LINES; line += 2) {
         for (int odd = 0; odd < 2; odd++) {
-            lanes here = *(const lanes *)(power + (line + odd) * far);
+            lanes here = *(const lanes *)(block + (line + odd) * FAR);
             numbers more = here > most[odd];
             if (without) {
                 numbers apart = line + odd - *without;
@@ -172,52 +177,57 @@ static inline __attribute__((always_inline)) void strongest(
     }
 }
 
-/* Measure the frames whose windows begin in `samples`; `room` holds as many rows of `far` as there are lines and
-   sums, and one more, and `tone` is one. */
-static void measure(
-    const int16_t *samples, Py_ssize_t frames, const float *shape, float *out, float *room, int32_t *tone,
-    Py_ssize_t far)
+/* Measure the frames from `from` on, of all those whose windows begin in `samples`, into their columns of `rows`;
+   return the frame behind them. `block` is room for them, and `tone` is told each frame's strongest line. */
+static Py_ssize_t measure(
+    const int16_t *samples, Py_ssize_t from, Py_ssize_t frames, const float *shape, float *rows, float *block,
+    int32_t *tone)
 {
-    float *power = room, *sums = power + LINES * far, *spare = sums + SUMS * far;
-    float *level = out + BANDS * frames, *pitch = level + frames, *pure = pitch + frames, *modem = pure + frames;
-    for (Py_ssize_t at = 0; at < frames; at += LANES) {
-        int some = frames - at < LANES ? (int)(frames - at) : LANES;
-        powers(samples + FRAME * at, some, shape, power + at, sums + at, level + at, far);
+    float *level = rows + BANDS * frames, *pitch = level + frames, *pure = pitch + frames, *modem = pure + frames;
+    Py_ssize_t until = from + BLOCK < frames ? from + BLOCK : frames;
+    Py_ssize_t first = from ? from - 1 : 0, last = until < frames ? until + 1 : frames;
+    for (Py_ssize_t at = first; at < last; at += LANES) {
+        int some = last - at < LANES ? (int)(last - at) : LANES;
+        powers(samples + FRAME * at, some, shape, block + (at - first), level + at);
     }
     for (int row = 0; row < LINES + SUMS; row++) {
-        even(power + row * far, spare, frames);
+        even(block + row * FAR, (int)(last - first));
     }
     for (int band = 0; band < BANDS; band++) {
-        for (Py_ssize_t at = 0; at < frames; at++) {
-            out[band * frames + at] = sums[band * far + at] + NOTHING;
+        for (Py_ssize_t at = from; at < until; at++) {
+            rows[band * frames + at] = block[(LINES + band) * FAR + at - first] + NOTHING;
         }
     }
-    for (Py_ssize_t at = 0; at < frames; at += LANES) {
-        numbers first, second;
-        strongest(power + at, far, NULL, &first);
-        strongest(power + at, far, &first, &second);
-        int some = frames - at < LANES ? (int)(frames - at) : LANES;
-        for (int lane = 0; lane < some; lane++) {
+    for (Py_ssize_t four = from; four < until; four += LANES) {
+        numbers strong, next;
+        strongest(block + (four - first), NULL, &strong);
+        strongest(block + (four - first), &strong, &next);
+        for (Py_ssize_t at = four; at < four + LANES && at < until; at++) {
+            const float *column = block + (at - first);
+            int line = strong[at - four], other = next[at - four];
             float both = 0, weighed = 0;
             for (int aside = -ASIDE; aside <= ASIDE; aside++) {
-                float line = power[(first[lane] + aside) * far + at + lane];
-                both += line;
-                weighed += aside * line;
+                both += column[(line + aside) * FAR];
+                weighed += aside * column[(line + aside) * FAR];
             }
-            pitch[at + lane] = (first[lane] + weighed / (both + NOTHING) + LOWEST) * HERTZ;
+            pitch[at] = (line + weighed / (both + NOTHING) + LOWEST) * HERTZ;
             for (int aside = -ASIDE; aside <= ASIDE; aside++) {
-                int line = second[lane] + aside;
-                if (abs(line - first[lane]) > ASIDE) {
-                    both += power[line * far + at + lane];
+                if (abs(other + aside - line) > ASIDE) {
+                    both += column[(other + aside) * FAR];
                 }
             }
-            float total = sums[TOTAL * far + at + lane] + NOTHING;
-            pure[at + lane] = both / total;
-            modem[at + lane] = sums[MODEM * far + at + lane] / total;
-            tone[at + lane] = first[lane];
+            float total = column[(LINES + TOTAL) * FAR] + NOTHING;
+            pure[at] = both / total;
+            modem[at] = column[(LINES + MODEM) * FAR] / total;
+            tone[at] = line;
         }
     }
-    /* Where the strongest line moves, nobody may ask. */
+    return until;
+}
+
+/* Where the strongest line moves within 80 ms, nobody may ask how pure it is. */
+static void leave_steady(Py_ssize_t frames, float *pure, const int32_t *tone)
+{
     for (Py_ssize_t at = 0; at < frames; at++) {
         if (at < 2 || at >= frames - 2 || abs(tone[at + 2] - tone[at - 2]) > 1) {
             pure[at] = 0;
@@ -229,32 +239,35 @@ static void measure(
    modem. What type the buffers are of is for the caller to see to; their sizes are looked at here. */
 static PyObject *spectra(PyObject *module, PyObject *args)
 {
-    Py_buffer samples, shape, out;
-    if (!PyArg_ParseTuple(args, "y*y*w*", &samples, &shape, &out)) {
+    Py_buffer samples, shape, rows;
+    if (!PyArg_ParseTuple(args, "y*y*w*", &samples, &shape, &rows)) {
         return NULL;
     }
     PyObject *done = NULL;
     Py_ssize_t frames = (samples.len / 2 - WINDOW) / FRAME + 1;
     if (samples.len < 2 * WINDOW || shape.len != WINDOW * sizeof(float)
-        || out.len != (Py_ssize_t)(frames * ROWS * sizeof(float))) {
+        || rows.len != (Py_ssize_t)(frames * ROWS * sizeof(float))) {
         PyErr_SetString(PyExc_ValueError, "buffers of other sizes than the frames ask for");
         goto end;
     }
-    Py_ssize_t far = (frames + LANES - 1) / LANES * LANES;
-    float *room = PyMem_RawMalloc((LINES + SUMS + 1) * far * sizeof(float) + far * sizeof(int32_t));
-    if (!room) {
+    int32_t *tone = PyMem_RawMalloc(frames * sizeof(int32_t));
+    if (!tone) {
         PyErr_NoMemory();
         goto end;
     }
     Py_BEGIN_ALLOW_THREADS
-    measure(samples.buf, frames, shape.buf, out.buf, room, (int32_t *)(room + (LINES + SUMS + 1) * far), far);
+    float block[(LINES + SUMS) * FAR] = {0};
+    for (Py_ssize_t at = 0; at < frames;) {
+        at = measure(samples.buf, at, frames, shape.buf, rows.buf, block, tone);
+    }
+    leave_steady(frames, (float *)rows.buf + PURE * frames, tone);
     Py_END_ALLOW_THREADS
-    PyMem_RawFree(room);
+    PyMem_RawFree(tone);
     done = Py_NewRef(Py_None);
 end:
     PyBuffer_Release(&samples);
     PyBuffer_Release(&shape);
-    PyBuffer_Release(&out);
+    PyBuffer_Release(&rows);
     return done;
 }
 
