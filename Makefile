@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m $(if $(TESTS),pytest $(TESTS),tests.parallel)
 
 setup: $(READY)
 
-$(READY): requirements.lock setup.cfg pyproject.toml
+$(READY): requirements.lock setup.cfg setup.py pyproject.toml esl_voicemail/audio/_measured.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
