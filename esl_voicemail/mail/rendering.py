@@ -7,6 +7,7 @@ as `shipped/NAME`. An operator's are sandboxed, and all that is put into HTML is
 import difflib
 import traceback
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -78,7 +79,9 @@ def render(facts: Facts, templates: tuple[Template, ...] = ()) -> Page:
         plain, escaping = _environment(templates, escaping=False), _environment(templates, escaping=True)
         if not templates:
             # All three would import the same; an operator's may set other variables first, or hold HTML.
-            said["says"] = plain.get_template(f"{facts.language}.{facts.kind}.j2").make_module(said)
+            # Where it fails, it fails again when they do, and is told with its line.
+            with suppress(Exception):
+                said["says"] = plain.get_template(f"{facts.language}.{facts.kind}.j2").make_module(said)
         subject = one_line(plain.get_template(_SUBJECT).render(said).strip(), _SUBJECT_CHARACTERS)
         page = Page(
             subject, plain.get_template(_TEXT).render(said), escaping.get_template(_HTML).render(said)

@@ -36,7 +36,7 @@ UNPASSED: dict[str, str] = {
     **{
         f"journal.editor:JournalEditor.keep:db.execute{number}": _BY_HAND for number in ("", "#2", "#3", "#4")
     },
-    "esl.channel:Channel._write:sock.sendall": "the rest of a command, where the switch does not read",
+    "esl.sockets:Stream.send:_sock.sendall": "the rest of a command, where the switch does not read",
     "running:is_served:fcntl.flock": "`check`, which asks who listens",
     "journal.journal:_close:db.execute": "looks whether there is a row where none was open",
     "mail.transaction:_afresh:server.ask": "nothing of the next mail was said yet",
