@@ -14,6 +14,7 @@ setup: $(READY)
 $(READY): requirements.lock setup.cfg setup.py pyproject.toml esl_voicemail/audio/_measured.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	rm -f esl_voicemail/audio/_measured.*.so
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -64,4 +65,4 @@ lock: setup
 	    --no-header --no-annotate tests/bench/rivals/genesis.in --output-file tests/bench/rivals/genesis.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info esl_voicemail/audio/_measured.*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -73,6 +73,8 @@ class Delivery:
         # What has a connection, and what has no verdict in the journal yet.
         self._sending: set[int] = set()
         self._under_way: set[int] = set()
+        # While verdicts cannot be noted, no more is sent, as after a crash it would be sent again.
+        self._most_under_way = 2 * max_connections
         self._newest_first = False
         # Whether more may be due than there was room for; and when to look if nobody wakes us.
         self._more = True
@@ -146,7 +148,8 @@ class Delivery:
         return claimed
 
     def _room(self) -> int:
-        return self._window.room(len(self._sending), self._clock.seconds())
+        connections = self._window.room(len(self._sending), self._clock.seconds())
+        return min(connections, self._most_under_way - len(self._under_way))
 
     def _waits_for_recordings(self) -> bool:
         """Whether the recordings' disk is away: without it every message would be held for want of audio."""
@@ -201,6 +204,7 @@ class Delivery:
     def _attempt(self, attempt: Attempt) -> None:
         """Send one mail and note what came of it."""
         started = time.monotonic()
+        verdict: Verdict | None = None
         try:
             verdict = self._verdict(attempt)
             now = self._clock()
@@ -218,9 +222,9 @@ class Delivery:
         finally:
             self._sending.discard(attempt.delivery_id)
             self._under_way.discard(attempt.delivery_id)
-        # A delivery lets no other one go, unless there was no room for it: a look is two transactions.
-        if self._more or attempt.suspect or not isinstance(verdict, Delivered):
-            self._woken.set()
+            # A delivery lets no other one go, unless there was no room for it: a look is two transactions.
+            if self._more or attempt.suspect or not isinstance(verdict, Delivered):
+                self._woken.set()
         self._telemetry.delivery_attempt(attempt, verdict, duration_ms, due_at, now)
 
     def _verdict(self, attempt: Attempt) -> Verdict:
@@ -326,7 +330,7 @@ class Delivery:
                 self._telemetry.crashed("delivery_crashed", error, message=attempt.voicemail.message_id)
             else:
                 return
-            # What cannot be noted takes a connection's place: else all would be sent, and sent again.
+            # As if it were still being sent: a journal in trouble is asked for less.
             self._sending.add(attempt.delivery_id)
             gevent.sleep(pause)
 

@@ -1,6 +1,8 @@
 """What the files were that were digested a moment ago, as long as they stand as they did then.
 
 A recording is read when it is kept, and again when it is mailed; to digest it takes longer than to read it.
+How a file stands tells of every write that began since; not of what is stored through a mapping of it
+(mmap(2)), which no switch does, nor of a disk's decay within the minute that a digest is known for.
 """
 
 import os

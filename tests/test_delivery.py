@@ -628,7 +628,7 @@ def test_what_the_journal_cannot_take_of_a_verdict_does_not_send_the_mail_again(
     assert sent == [1]
 
 
-def test_while_verdicts_cannot_be_noted_no_more_mails_are_sent_than_there_are_connections(posts, monkeypatch):
+def test_while_verdicts_cannot_be_noted_no_more_mails_are_sent_than_twice_the_connections(posts, monkeypatch):
     sent: list[int] = []
 
     def accept() -> Verdict:
@@ -636,17 +636,19 @@ def test_while_verdicts_cannot_be_noted_no_more_mails_are_sent_than_there_are_co
         return Delivered(250, "ok")
 
     def refused(*_given: object, **_named: object) -> bool:
+        # What is claimed meanwhile is claimed before the refusal.
+        gevent.sleep(0.05)
         raise JournalError("no room for it")
 
     post = posts(OtherTransport(accept), connections=2)
-    message_id = post.keep(*(f"r{n}@example.com" for n in range(6)))
+    message_id = post.keep(*(f"r{n}@example.com" for n in range(12)))
     with monkeypatch.context() as patched:
         patched.setattr(post.journal.queue, "mark", refused)
         post._running = gevent.spawn(post.delivery.run)
-        until(lambda: len(post.lines("journal_refused")) >= 4, "each is tried to be noted again")
-        assert len(sent) == 2
+        until(lambda: len(post.lines("journal_refused")) >= 8, "each is tried to be noted again")
+        assert 2 <= len(sent) <= 4
     until(lambda: set(post.states(message_id).values()) == {"delivered"}, "all are sent", 15)
-    assert len(sent) == 6
+    assert len(sent) == 12
 
 
 def test_a_stop_says_goodbye_and_waits_for_no_answer(posts, server):

@@ -200,7 +200,7 @@ class TestContents:
             for place in (installed, tmp_path / "slower")
         )
 
-        assert compiled.startswith("True; Hearing(content=<Content.SPEECH")
+        assert slower.startswith("False; Hearing(content=<Content.SPEECH")
         assert slower == compiled.replace("True;", "False;")
 
     def test_building_leaves_nothing_in_the_tree(self, wheel: Path) -> None:

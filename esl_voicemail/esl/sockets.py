@@ -67,11 +67,13 @@ class Stream:
             sent = 0
         if sent < len(content):
             self._sock.settimeout(seconds)
-            self._sock.sendall(content[sent:])
-            self._sock.settimeout(0.0)
+            try:
+                self._sock.sendall(content[sent:])
+            finally:
+                self._sock.settimeout(0.0)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; for whoever reads it, as nobody is woken who waits."""
         self._readable.close()
         self._sock.close()
 

@@ -41,6 +41,8 @@ _SUBJECT, _TEXT, _HTML = "subject.j2", "mail.txt.j2", "mail.html.j2"
 _SUBJECT_CHARACTERS = 200
 _LARGEST_CHARACTERS = 1 << 20
 _LARGEST_PRODUCT, _LONGEST_RANGE = 1_000_000, 1000
+# Where shipped templates find the words that they have in common.
+_WORDS = "words_of_all"
 # What shipped templates bind for those that extend them.
 _BOUND = {"says", "call"}
 
@@ -78,10 +80,10 @@ def render(facts: Facts, templates: tuple[Template, ...] = ()) -> Page:
     try:
         plain, escaping = _environment(templates, escaping=False), _environment(templates, escaping=True)
         if not templates:
-            # All three would import the same; an operator's may set other variables first, or hold HTML.
+            # An operator's may set other variables before they import them, or hold HTML.
             # Where it fails, it fails again when they do, and is told with its line.
             with suppress(Exception):
-                said["says"] = plain.get_template(f"{facts.language}.{facts.kind}.j2").make_module(said)
+                said[_WORDS] = plain.get_template(f"{facts.language}.{facts.kind}.j2").make_module(said)
         subject = one_line(plain.get_template(_SUBJECT).render(said).strip(), _SUBJECT_CHARACTERS)
         page = Page(
             subject, plain.get_template(_TEXT).render(said), escaping.get_template(_HTML).render(said)
