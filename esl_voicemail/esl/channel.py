@@ -210,7 +210,7 @@ class Channel(OutboundSession):  # type: ignore[misc]
                 self.connected = False
                 raise ControlLostError(self._broken)
             try:
-                received = self._stream.receive(until)
+                received = self._stream.receive(until, midway=self._reader.held > 0)
             except OSError as error:
                 received, self._broken = b"", str(error)
             if received is None:
