@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.bench import dialogues, journals, recording, tables, targets
-from tests.bench.__main__ import CASES, chosen, message
+from tests.bench.__main__ import CASES, COMPARED, better, chosen, in_turns, message
 from tests.bench.mailing import arrived, mail_server
 from tests.bench.processes import LOAD_CORE, ROOT, SERVICE_CORE, Asked, Moment, Spent, load, other, served
 from tests.bench.subscription import Subscription
 from tests.bench.switch import Call
+from tests.bench.targets import CPU
 from tests.conftest import CAPTURES
 from tests.support.service import DEFAULTS
 from tests.support.speech import attached
@@ -259,5 +260,14 @@ def test_every_target_is_of_cases_that_there_are() -> None:
     assert {case for target in targets.TARGETS for case in target.cases} <= CASES.keys()
     assert chosen(" burst,held ") == ["burst", "held"]
     assert chosen("") == list(CASES)
+    assert sorted(set(in_turns(list(CASES)))) == sorted(CASES)
+    assert in_turns(["burst", "greenswitch"]) == ["greenswitch"] * 3 + ["burst"]
+    assert set(COMPARED) <= CASES.keys()
     with pytest.raises(ValueError, match="no case"):
         chosen("brust")
+
+
+def test_of_a_case_that_is_run_again_the_least_counts_but_no_call_that_failed_is_forgotten() -> None:
+    first, second = {CPU: 3.1, "calls_failed": 1, "calls": 10}, {CPU: 2.9, "calls_failed": 0, "calls": 11}
+    assert better(first, None) == first
+    assert better(first, second) == better(second, first) == {CPU: 2.9, "calls_failed": 1, "calls": 11}

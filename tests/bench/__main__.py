@@ -18,11 +18,15 @@ from typing import Any
 from esl_voicemail.cli.progress import shown
 from tests.bench import crowds, dialogues, disks, mailing, tables, targets
 from tests.bench.processes import ROOT, Moment
-from tests.bench.targets import OTHERS
+from tests.bench.targets import CPU, OTHERS
 
 _SPEECH = ROOT / "esl_voicemail" / "trial" / "caller.wav"
 _MESSAGE_SECONDS = 8.6
 _PRIORITY = -10
+
+# Whose processor time is compared: by turns, and of each the least counts, as other work only adds to it.
+COMPARED = ("dialogue only", "greenswitch", "whole path WAV")
+_ROUNDS = 3
 
 CASES = {**dialogues.CASES, **mailing.CASES, **crowds.CASES, **disks.CASES}
 
@@ -34,6 +38,20 @@ def chosen(names: str) -> list[str]:
     if unknown:
         raise ValueError(f"no case {sorted(unknown)}; there are {', '.join(CASES)}")
     return wanted
+
+
+def in_turns(wanted: list[str]) -> list[str]:
+    """Return the cases as they are run: those that are compared more than once, one after the other."""
+    compared = [name for name in COMPARED if name in wanted]
+    return compared * _ROUNDS + [name for name in wanted if name not in compared]
+
+
+def better(figures: dict[str, Any], others: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the figures of the run that took less; a call that failed in either has failed."""
+    if others is None:
+        return figures
+    least = min(figures, others, key=lambda one: float(one[CPU]))
+    return {**least, "calls_failed": figures["calls_failed"] + others["calls_failed"]}
 
 
 def message(folder: Path) -> Path:
@@ -51,24 +69,27 @@ def main() -> int:
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     found: dict[str, dict[str, Any]] = {}
+    broken = False
     wanted = chosen(os.environ.get("BENCH_CASES", ""))
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         audio = message(Path(folder))
-        for name in shown(wanted, "cases"):
+        for name in shown(in_turns(wanted), "cases"):
             place = Path(folder) / "case"
             place.mkdir()
             before = Moment.now()
             try:
                 figures = CASES[name](place, audio)
-                found[name] = {**figures, OTHERS: round(Moment.now().others_since(before), 3)}
-                print(json.dumps({"case": name, **found[name]}), flush=True)
+                figures[OTHERS] = round(Moment.now().others_since(before), 3)
+                print(json.dumps({"case": name, **figures}), flush=True)
+                found[name] = better(figures, found.get(name))
             except Exception:  # noqa: BLE001 - the other cases still have something to say
+                broken = True
                 print(json.dumps({"case": name, "broken": traceback.format_exc()}), flush=True)
             shutil.rmtree(place)
     verdicts = targets.judged(found)
     for line in ("", *tables.of_cases(found), "", *tables.of_verdicts(verdicts)):
         print(line)
-    return 0 if len(found) == len(wanted) and all(verdict.met for verdict in verdicts) else 1
+    return 0 if not broken and all(verdict.met for verdict in verdicts) else 1
 
 
 if __name__ == "__main__":
