@@ -1,8 +1,11 @@
 """What is compiled measures what numpy does, of whatever sound."""
 
+import os
 import shutil
+import sysconfig
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +50,9 @@ def assert_alike(one: Spectra, other: Spectra) -> None:
 
 
 def test_it_is_built_where_there_is_a_compiler() -> None:
-    assert (measured is not None) == bool(shutil.which("cc") or shutil.which("gcc"))
+    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    compiler, *_ = (os.environ.get("CC") or sysconfig.get_config_var("CC")).split()
+    assert (measured is not None) == (headers and shutil.which(compiler) is not None)
 
 
 @compiled
